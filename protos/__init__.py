@@ -1,0 +1,1 @@
+"""The wire contract between the engine and whoever calls it."""
