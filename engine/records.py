@@ -212,3 +212,21 @@ class Report:
     stderr: bytes = b""
     stdout_truncated: bool = False
     stderr_truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Language:
+    name: str
+    version: str = ""
+    """Such as "CPython 3.12.1"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What an engine runs and allows. Where a job's limit is 0, it gets the default one."""
+
+    languages: tuple[Language, ...]
+    default_limits: Limits = Limits()
+    maximum_limits: Limits
+    slots: int
+    version: str

@@ -1,0 +1,118 @@
+"""`Report` and `Description` records <-> their messages.
+
+A report must always get out, whatever a program wrote into its error text: text that is no Unicode is escaped rather than
+refused. Enumerations carry the same names on both sides, behind a prefix; a number from a newer engine reads as
+an error that says so.
+"""
+
+import enum
+from dataclasses import fields
+from typing import Any
+
+from engine.errors import EngineFault
+from engine.records import (
+    Cause,
+    CauseKind,
+    Description,
+    Language,
+    Limits,
+    Report,
+    TestResult,
+    Trust,
+    Verdict,
+)
+from engine.wire.jobs import limits_from_message, limits_message
+from protos.execution.v1 import execution_pb2 as pb
+
+_PLAIN_FIELDS = [
+    field.name for field in fields(Report) if field.name not in {"id", "verdict", "cause", "tests", "trust", "error"}
+]
+"""Fields of a report that are the same number, flag or bytes on both sides."""
+
+
+def response_from_report(report: Report) -> pb.ExecuteResponse:
+    """The response that carries a report."""
+    message = pb.Report(
+        verdict=f"VERDICT_{report.verdict.name}",
+        cause=pb.Cause(
+            kind=f"CAUSE_KIND_{report.cause.kind.name}",
+            message=_escaped(report.cause.message),
+            limit=report.cause.limit,
+            measured=report.cause.measured,
+            allowed=report.cause.allowed,
+        ),
+        tests=[_message_from_result(result) for result in report.tests],
+        trust=f"TRUST_{report.trust.name}",
+        error=_escaped(report.error),
+        **{name: getattr(report, name) for name in _PLAIN_FIELDS},
+    )
+    return pb.ExecuteResponse(id=report.id, report=message)
+
+
+def _message_from_result(result: TestResult) -> pb.TestResult:
+    return pb.TestResult(
+        index=result.index,
+        verdict=f"VERDICT_{result.verdict.name}",
+        message=_escaped(result.message),
+        cpu_time_ms=result.cpu_time_ms,
+    )
+
+
+def report_from_message(job_id: str, message: pb.Report) -> Report:
+    """The report a message carries. Raises EngineFault for a verdict this client does not know."""
+    cause = message.cause
+    return Report(
+        id=job_id,
+        verdict=_member(Verdict, pb.Verdict, message.verdict, "VERDICT_"),
+        cause=Cause(
+            kind=_member(CauseKind, pb.CauseKind, cause.kind, "CAUSE_KIND_"),
+            message=cause.message,
+            limit=cause.limit,
+            measured=cause.measured,
+            allowed=cause.allowed,
+        ),
+        tests=tuple(
+            TestResult(
+                index=test.index,
+                verdict=_member(Verdict, pb.Verdict, test.verdict, "VERDICT_"),
+                message=test.message,
+                cpu_time_ms=test.cpu_time_ms,
+            )
+            for test in message.tests
+        ),
+        trust=_member(Trust, pb.Trust, message.trust, "TRUST_"),
+        error=message.error,
+        **{name: getattr(message, name) for name in _PLAIN_FIELDS},
+    )
+
+
+def message_from_description(description: Description) -> pb.DescribeResponse:
+    """The answer to Describe."""
+    return pb.DescribeResponse(
+        languages=[pb.DescribeResponse.Language(name=known.name, version=known.version) for known in description.languages],
+        default_limits=limits_message(description.default_limits),
+        maximum_limits=limits_message(description.maximum_limits),
+        slots=description.slots,
+        version=description.version,
+    )
+
+
+def description_from_message(message: pb.DescribeResponse) -> Description:
+    """What an engine says of itself."""
+    return Description(
+        languages=tuple(Language(name=known.name, version=known.version) for known in message.languages),
+        default_limits=limits_from_message(message.default_limits, Limits()),
+        maximum_limits=limits_from_message(message.maximum_limits, Limits()),
+        slots=message.slots,
+        version=message.version,
+    )
+
+
+def _member[E: enum.Enum](members: type[E], wire_enum: Any, number: int, prefix: str) -> E:
+    if number == 0 or number not in wire_enum.values():
+        raise EngineFault(f"the engine answered with {prefix}{number}, unknown here; use a client of the engine's version")
+    return members[wire_enum.Name(number).removeprefix(prefix)]
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
