@@ -46,15 +46,23 @@ find_python() {
     return 1
 }
 
-# Tries a package of the distribution (as root), then a build that uv brings.
-install_python() {
+# The packages of the distribution that bring a fitting Python, if there are any.
+python_packages() {
     local name
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        for name in python3.12 python3.13 python3.14; do
-            [ -n "$(apt-cache madison "$name" 2>/dev/null)" ] || continue
-            say "installing the packages $name and $name-venv"
-            apt_install "$name" "$name-venv" && return
-        done
+    command -v apt-cache >/dev/null || return 0
+    for name in python3.12 python3.13 python3.14; do
+        if [ -n "$(apt-cache madison "$name" 2>/dev/null)" ]; then echo "$name $name-venv" && return; fi
+    done
+}
+
+# Tries the distribution's package (as root), then a build that uv brings.
+install_python() {
+    local packages
+    packages=$(python_packages)
+    if [ -n "$packages" ] && [ "$(id -u)" = 0 ]; then
+        say "installing the packages $packages"
+        # shellcheck disable=SC2086 # a list of packages
+        apt_install $packages && return
     fi
     if command -v uv >/dev/null; then
         say "asking uv for Python 3.12"
@@ -76,6 +84,7 @@ apt_install() {
 }
 
 choose_python() {
+    local packages
     if [ -n "${PYTHON:-}" ]; then
         usable_python "$PYTHON" && return
         "$PYTHON" --version >&2 || true
@@ -83,12 +92,14 @@ choose_python() {
     fi
     find_python && return
     install_python >&2 && find_python && return
+    packages=$(python_packages)
     give_up "no Python from 3.12 to 3.14 with the modules ssl, venv and ensurepip was found, nor could one be installed." \
         "Looked at: python3.12, python3.13, python3.14 and python3 on PATH, in /usr/bin and in /usr/local/bin;" \
         "           the versions of pyenv and of uv in the home folder." \
-        "Cure, whichever fits: sudo apt-get install python3.12 python3.12-venv" \
-        "                      uv python install 3.12" \
-        "                      make setup PYTHON=/path/to/python3"
+        "Cure, whichever fits:" \
+        "    ${packages:+sudo apt-get install -y }${packages:-a package of your distribution}" \
+        "    uv python install 3.12" \
+        "    make setup PYTHON=/path/to/python3"
 }
 
 # --- environments ------------------------------------------------------------------------------------------------------------
