@@ -1,0 +1,146 @@
+"""Candidates run while others are still being sampled.
+
+    sampler thread --emit--> queue --jobs--> engine --reports--> outcomes
+
+The sampler works in a thread and the engine is spoken to from an event loop; the queue between them is the only thing they share. Every
+request ends as exactly one outcome. When anything fails, or the run is interrupted, the sampler is told to stop.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Protocol
+
+from engine.client import AsyncClient, EngineError, Job, Limits, LocalEngine, Problem, Report, StopRule
+from trainer.errors import ExecutionError
+from trainer.recipe import Engine
+from trainer.records import Candidate, Outcome, Request
+from trainer.sampler import Sampler
+
+type Connect = Callable[[], AbstractAsyncContextManager["Executor"]]
+type Advance = Callable[[], None]
+
+
+class Executor(Protocol):
+    """Whatever runs jobs: reports come as they finish, in any order, with the id of their job."""
+
+    def execute_stream(self, jobs: AsyncIterable[Job]) -> AsyncIterator[Report]: ...
+
+
+@contextmanager
+def serve(engine: Engine) -> Iterator[Connect]:
+    """The engine at the recipe's address, or one of our own for as long as the block lasts."""
+    try:
+        if engine.address:
+            yield lambda: AsyncClient(engine.address)
+        else:
+            with LocalEngine() as local:
+                yield lambda: AsyncClient(local.address)
+    except EngineError as error:
+        raise ExecutionError(str(error)) from error
+
+
+def limits(engine: Engine) -> Limits:
+    return Limits(cpu_time_ms=engine.cpu_time_ms, wall_time_ms=engine.wall_time_ms, memory_bytes=engine.memory_bytes)
+
+
+def sample_and_execute(
+    sampler: Sampler,
+    requests: Sequence[Request],
+    problems: Mapping[str, Problem],
+    connect: Connect,
+    engine: Engine,
+    on_sampled: Advance = lambda: None,
+    on_executed: Advance = lambda: None,
+) -> list[Outcome]:
+    """One outcome for each request, in the order of the requests.
+
+    Raises ExecutionError where the engine left a candidate without a report.
+    """
+    return asyncio.run(_sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed))
+
+
+def execute_gold(problems: Sequence[Problem], connect: Connect, engine: Engine, on_executed: Advance = lambda: None) -> list[Outcome]:
+    """Outcomes of the problems' own solutions, in the order of the problems; all of them have one."""
+    return asyncio.run(_execute_gold(problems, connect, engine, on_executed))
+
+
+async def _sample_and_execute(
+    sampler: Sampler,
+    requests: Sequence[Request],
+    problems: Mapping[str, Problem],
+    connect: Connect,
+    engine: Engine,
+    on_sampled: Advance,
+    on_executed: Advance,
+) -> list[Outcome]:
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+    queue: asyncio.Queue[Candidate | None] = asyncio.Queue()
+    candidates: dict[str, Candidate] = {}
+
+    def emit(candidate: Candidate) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, candidate)
+
+    def work() -> None:
+        try:
+            sampler.sample(requests, emit, stop)
+        finally:
+            loop.call_soon_threadsafe(queue.put_nowait, None)
+
+    async def jobs() -> AsyncIterator[Job]:
+        while (candidate := await queue.get()) is not None:
+            candidates[candidate.id] = candidate
+            on_sampled()
+            problem = problems[candidate.task_id]
+            yield problem.job(candidate.completion, id=candidate.id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
+
+    sampling = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        reports = await _collect(jobs(), connect, on_executed)
+        await sampling
+    finally:
+        stop.set()
+    return [_outcome(candidates, reports, request.id) for request in requests]
+
+
+async def _execute_gold(problems: Sequence[Problem], connect: Connect, engine: Engine, on_executed: Advance) -> list[Outcome]:
+    candidates = {problem.task_id: gold_candidate(problem) for problem in problems}
+
+    async def jobs() -> AsyncIterator[Job]:
+        for problem in problems:
+            yield problem.gold_job(id=problem.task_id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
+
+    reports = await _collect(jobs(), connect, on_executed)
+    return [_outcome(candidates, reports, problem.task_id) for problem in problems]
+
+
+async def _collect(jobs: AsyncIterator[Job], connect: Connect, on_executed: Advance) -> dict[str, Report]:
+    reports: dict[str, Report] = {}
+    async with connect() as executor:
+        async for report in executor.execute_stream(jobs):
+            reports[report.id] = report
+            on_executed()
+    return reports
+
+
+def gold_candidate(problem: Problem) -> Candidate:
+    """The problem's own solution as a teacher's response."""
+    return Candidate(
+        id=problem.task_id, task_id=problem.task_id, completion=problem.gold or "", temperature=0.0, seed=0, tokens=0, teacher=True
+    )
+
+
+def _outcome(candidates: Mapping[str, Candidate], reports: Mapping[str, Report], name: str) -> Outcome:
+    if name not in candidates or name not in reports:
+        raise ExecutionError(f"candidate {name}: {'never sampled' if name not in candidates else 'the engine gave no report'}")
+    report = reports[name]
+    return Outcome(
+        candidate=candidates[name],
+        verdict=report.verdict.value,
+        tests_passed=report.tests_passed,
+        tests_total=report.tests_total,
+        trust=report.trust.value,
+        error=report.error[-2000:],
+        cpu_time_ms=report.cpu_time_ms,
+    )

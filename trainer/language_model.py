@@ -1,0 +1,126 @@
+"""The model and its tokenizer, new or from Hugging Face, and how text becomes tokens.
+
+A prompt is tokenized as the tokenizer likes it; a response without special tokens, followed by one end token. The two are joined as
+tokens and never as text, so sampling and training see the same prompt tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers.models import BPE
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from trainer.errors import ModelError
+from trainer.recipe import Model
+
+END, PAD = "<|end|>", "<|pad|>"
+
+
+@dataclass(kw_only=True)
+class LanguageModel:
+    """A causal LM with its tokenizer, on its device."""
+
+    network: Any
+    tokenizer: Any
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def end_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        return list(self.tokenizer(prompt)["input_ids"])
+
+    def response_ids(self, response: str) -> list[int]:
+        return [*self.tokenizer(response, add_special_tokens=False)["input_ids"], self.end_id]
+
+    def text(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def save(self, folder: Path) -> None:
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def new(settings: Model, texts: Sequence[str], seed: int, device: str = "cpu") -> LanguageModel:
+    """A small Llama with random weights and a byte-level BPE tokenizer trained on `texts`."""
+    torch.manual_seed(seed)
+    tokenizer = _train_tokenizer(texts, settings.vocabulary_tokens)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.width,
+        intermediate_size=settings.width * 3,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        max_position_embeddings=settings.context_tokens,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    network = LlamaForCausalLM(config).to(_resolve(device))  # type: ignore[arg-type]
+    return LanguageModel(network=network, tokenizer=tokenizer)
+
+
+def load(path: str | Path, dtype: str = "float32", device: str = "cpu") -> LanguageModel:
+    """The model and tokenizer at a local path or hub id.
+
+    Raises ModelError in one line where there is no such model.
+    """
+    tokenizer = look(path)
+    try:
+        network = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        raise _no_model(path, error) from error
+    return LanguageModel(network=network.to(_resolve(device)), tokenizer=tokenizer)
+
+
+def look(path: str | Path) -> Any:
+    """The tokenizer at a path, once it is known that there is a model as well: quick, loads no weights. Raises ModelError."""
+    try:
+        AutoConfig.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise _no_model(path, error) from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"model.path: the tokenizer at {str(path)!r} has no end token, so no response could end")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _no_model(path: str | Path, error: Exception) -> ModelError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return ModelError(f"model.path: no causal LM at {str(path)!r}: {reason}")
+
+
+def _resolve(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _train_tokenizer(texts: Sequence[str], vocabulary_tokens: int) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_tokens,
+        special_tokens=[END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)

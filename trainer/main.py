@@ -1,0 +1,106 @@
+"""The trainer's command: reads the recipe, starts or finds the engine, and runs the stages in order.
+
+`run` is the recipe of RRTF in a dozen lines; each of its calls is a stage in trainer.pipeline. What the user can mend ends as one
+line and exit code 2; Ctrl-C ends with exit code 130 and a folder from which the same command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from trainer import recipe_file
+from trainer.errors import TrainerError
+from trainer.recipe import Recipe
+from trainer.run_folder import RunFolder, open_run
+from trainer.screen import Screen
+
+if TYPE_CHECKING:
+    from trainer.execution import Connect
+
+
+def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> None:
+    """Supervised start, then rounds of sampling, ranking and training; evaluation after each."""
+    from trainer.pipeline import Pipeline
+    from trainer.report import write_report
+
+    pipeline = Pipeline(recipe, folder, connect, screen)
+    screen.title("Tasks")
+    pipeline.make_tasks()
+    screen.title("Supervised start")
+    pipeline.train_start()
+    pipeline.evaluate(0)
+    for number in range(1, recipe.training.rounds + 1):
+        screen.title(f"Round {number} of {recipe.training.rounds}")
+        pipeline.sample(number)
+        pipeline.train_round(number)
+        pipeline.evaluate(number)
+    write_report(recipe, folder, screen)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        recipe = recipe_file.load(options.recipe, options.set)
+        _prepare_and_run(recipe, Screen())
+    except TrainerError as error:
+        errors.print(f"error: {error}", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("\ninterrupted; the same command continues from the last finished stage")
+        return 130
+    return 0
+
+
+def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
+    from trainer import preflight
+    from trainer.execution import serve
+
+    screen.say("starting")
+    preflight.check_inputs(recipe)
+    with serve(recipe.engine) as connect:
+        preflight.check_engine(connect)
+        with closing(open_run(recipe)) as folder:
+            screen.say(f"{'continuing the unfinished run in' if folder.continued else 'a new run in'} [bold]{folder.path}[/bold]")
+            run(recipe, folder, connect, screen)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.main",
+        description="Fine-tune a causal language model with ranking feedback (RRTF) from programs that ran in jails.\n\n"
+        "Without a recipe the embedded default runs: a small new model learns generated programming tasks on a CPU, in a few\n"
+        "minutes and without a download. A recipe takes any Hugging Face causal LM and any problems file.",
+        epilog=_explain_keys(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.toml", help="what differs from the embedded default")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one key, on top of the recipe; may be repeated (--set run.seed=1)"
+    )
+    return parser
+
+
+def _explain_keys() -> str:
+    lines = ["keys of a recipe, [section] by section in TOML, with their defaults:", ""]
+    for key, default, meaning in recipe_file.keys():
+        lines.append(f"  {key} = {default!r}")
+        lines += [f"      {line.strip()}" for line in meaning.splitlines()]
+    examples = [
+        "",
+        "examples:",
+        "  python -m trainer.main --set run.seed=3",
+        "  python -m trainer.main recipes/humaneval.toml --set model.path=./my-model",
+    ]
+    return "\n".join(lines + examples)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

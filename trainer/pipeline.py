@@ -1,0 +1,211 @@
+"""The stages of a run. Each reads what earlier stages wrote, makes its own folder (trainer.run_folder), and is skipped where that exists.
+
+    tasks              problems.jsonl gold.jsonl parts.json
+    start/model        the supervised start, in Hugging Face format, with steps.jsonl
+    start/evaluation   outcomes.jsonl metrics.json
+    round-N/samples    outcomes.jsonl ranked.jsonl pairs.jsonl metrics.json
+    round-N/model      as above
+    round-N/evaluation as above
+
+Every stage draws its chance from the run's seed and its own name, so a run that was interrupted ends as one that was not.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from engine.client import Problem
+from trainer import language_model, ranking, tasks
+from trainer.evaluation import left_out, mean_pass_at_k
+from trainer.execution import Connect, sample_and_execute
+from trainer.language_model import LanguageModel
+from trainer.objectives.rrtf import rrtf_loss
+from trainer.objectives.sft import sft_loss
+from trainer.recipe import Recipe
+from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
+from trainer.run_folder import RunFolder, write_json
+from trainer.sampler import TransformersSampler
+from trainer.screen import Screen
+from trainer.seeds import derive_seed
+from trainer.training import Batch, Loss, Schedule, train
+
+START = "start"
+
+
+def round_name(number: int) -> str:
+    return f"round-{number}"
+
+
+class Pipeline:
+    """The stages of one run as methods, in the order in which they are called."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> None:
+        self._recipe, self._folder, self._connect, self._screen = recipe, folder, connect, screen
+        self._in_memory: tuple[str, LanguageModel] | None = None
+
+    def make_tasks(self) -> None:
+        """Deals the tasks and runs every gold solution through the engine."""
+        if self._is_done("tasks"):
+            return
+        with self._folder.stage("tasks") as folder:
+            tasks.write_generated(self._recipe, folder / tasks.PROBLEMS)
+            parts = tasks.deal(self._recipe, folder / tasks.PROBLEMS)
+            total = len(parts.start) + len(parts.train) + len(parts.held_out)
+            with self._screen.bars(("checked", total, "gold solutions")) as [on_executed]:
+                tasks.check(parts, self._recipe, self._connect, folder, on_executed)
+
+    @cached_property
+    def parts(self) -> tasks.Parts:
+        """The tasks whose own solution passed."""
+        dealt = tasks.deal(self._recipe, self._folder.path / "tasks" / tasks.PROBLEMS)
+        return tasks.keep(dealt, self._folder.read("tasks", "parts.json"))
+
+    def train_start(self) -> None:
+        """The supervised start: fine-tuning on the gold solutions of its tasks. Without epochs it is the model as it came."""
+        sft = self._recipe.sft
+        if sft.epochs == 0 or self._is_done(f"{START}/model"):
+            return
+        examples = [ranking.gold_only(problem.task_id, problem.prompt, problem.gold or "") for problem in self.parts.start]
+        schedule = Schedule(
+            epochs=sft.epochs,
+            batch_tasks=sft.batch_tasks,
+            learning_rate=sft.learning_rate,
+            warmup_steps=sft.warmup_steps,
+            weight_decay=self._recipe.training.weight_decay,
+            max_gradient_norm=self._recipe.training.max_gradient_norm,
+        )
+        self._train(START, self._untrained(examples), examples, _sft, schedule)
+
+    def sample(self, number: int) -> None:
+        """Candidates of the round's tasks from the latest model, executed while they come, scored and ranked."""
+        name = f"{round_name(number)}/samples"
+        if self._is_done(name):
+            return
+        problems = {p.task_id: p for p in tasks.share(self.parts.train, number, self._recipe.training.rounds)}
+        with self._folder.stage(name) as folder:
+            started = time.monotonic()
+            outcomes = self._outcomes(name, number - 1, problems, self._recipe.sampling.temperatures_of_task())
+            seconds = time.monotonic() - started
+            ranked = self._rank(problems, outcomes)
+            pairs = [pair for task in ranked for pair in ranking.pairs(task)]
+            write_lines(folder / "outcomes.jsonl", outcomes)
+            write_lines(folder / "ranked.jsonl", ranked)
+            write_lines(folder / "pairs.jsonl", pairs)
+            metrics = {
+                "verdicts": ranking.verdict_mix(outcomes),
+                "tasks": len(ranked),
+                "pairs": len(pairs),
+                "left_out": left_out(outcomes),
+                "programs": len(outcomes),
+                "programs_per_second": len(outcomes) / seconds,
+                "tokens": sum(outcome.candidate.tokens for outcome in outcomes),
+            }
+            write_json(folder / "metrics.json", metrics)
+
+    def train_round(self, number: int) -> None:
+        """RRTF on the round's ranked tasks."""
+        name = round_name(number)
+        if self._is_done(f"{name}/model"):
+            return
+        settings = self._recipe.training
+        schedule = Schedule(
+            epochs=settings.epochs,
+            batch_tasks=settings.batch_tasks,
+            learning_rate=settings.learning_rate,
+            warmup_steps=settings.warmup_steps,
+            weight_decay=settings.weight_decay,
+            max_gradient_norm=settings.max_gradient_norm,
+        )
+        ranked = read_ranked(self._folder.path / name / "samples" / "ranked.jsonl")
+        self._train(name, self._model(number - 1), ranked, self._rrtf, schedule)
+
+    def evaluate(self, number: int) -> None:
+        """Greedy pass@1 of the model after round `number` (0: the supervised start) on the held-out tasks."""
+        name = f"{self._name(number)}/evaluation"
+        if not self._is_done(name):
+            problems = {problem.task_id: problem for problem in self.parts.held_out}
+            with self._folder.stage(name) as folder:
+                outcomes = self._outcomes(name, number, problems, (0.0,))
+                write_lines(folder / "outcomes.jsonl", outcomes)
+                metrics = {"pass_at_1": mean_pass_at_k(outcomes, 1), "tasks": len(outcomes), "left_out": left_out(outcomes)}
+                write_json(folder / "metrics.json", {**metrics, "verdicts": ranking.verdict_mix(outcomes)})
+        metrics = self._folder.read(name, "metrics.json")
+        self._screen.say(f"  held-out pass@1 [bold]{metrics['pass_at_1']:.1%}[/bold] of {metrics['tasks']} tasks")
+
+    # -- what the stages share
+
+    def _is_done(self, stage: str) -> bool:
+        done = self._folder.is_done(stage)
+        if done:
+            self._screen.say(f"  {stage} is there already")
+        return done
+
+    def _name(self, number: int) -> str:
+        return round_name(number) if number else START
+
+    def _untrained(self, examples: Sequence[RankedTask]) -> LanguageModel:
+        settings, run = self._recipe.model, self._recipe.run
+        if settings.path:
+            return language_model.load(settings.path, settings.dtype, run.device)
+        texts = [example.prompt + example.responses[0].completion for example in examples]
+        return language_model.new(settings, texts, derive_seed(run.seed, "model"), run.device)
+
+    def _model(self, number: int) -> LanguageModel:
+        """The model after round `number`, from memory where it was just trained."""
+        name = self._name(number)
+        if self._in_memory is None or self._in_memory[0] != name:
+            is_own = number > 0 or self._recipe.sft.epochs > 0
+            path = self._folder.path / name / "model" if is_own else self._recipe.model.path
+            self._in_memory = (name, language_model.load(path, self._recipe.model.dtype, self._recipe.run.device))
+        return self._in_memory[1]
+
+    def _train(self, name: str, model: LanguageModel, examples: Sequence[RankedTask], loss: Loss, schedule: Schedule) -> None:
+        seed = derive_seed(self._recipe.run.seed, name, "train")
+        steps = schedule.steps(len(examples))
+        with self._folder.stage(f"{name}/model") as folder, self._screen.bars(("trained", steps, "steps")) as [on_step]:
+            metrics = []
+            for step in train(model, examples, loss, schedule, seed):
+                metrics.append(step)
+                on_step()
+            model.save(folder)
+            write_lines(folder / "steps.jsonl", metrics)
+        self._in_memory = (name, model)
+
+    def _rrtf(self, batch: Batch) -> tuple[Any, dict[str, float]]:
+        settings = self._recipe.objective
+        loss = rrtf_loss(
+            batch.logp_sums_PR,
+            batch.lengths_PR,
+            batch.scores_PR,
+            batch.is_teacher_PR,
+            batch.is_present_PR,
+            rank_weight=settings.rank_weight,
+            ft_reduction=settings.ft_reduction,
+            pair_reduction=settings.pair_reduction,
+        )
+        parts = {"rank": loss.rank.item(), "ft": loss.ft.item(), "pairs": loss.pairs, "active_pairs": loss.active_pairs}
+        return loss.total, parts
+
+    def _outcomes(self, stage: str, number: int, problems: Mapping[str, Problem], temperatures: Sequence[float]) -> list[Outcome]:
+        requests = [
+            Request(id=f"{stage}/{task_id}/{index}", task_id=task_id, prompt=problem.prompt, temperature=temperature)
+            for task_id, problem in problems.items()
+            for index, temperature in enumerate(temperatures)
+        ]
+        sampler = TransformersSampler(self._model(number), self._recipe.sampling, seed=self._recipe.run.seed, stage=stage)
+        bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
+        with self._screen.bars(*bars) as [on_sampled, on_executed]:
+            return sample_and_execute(sampler, requests, problems, self._connect, self._recipe.engine, on_sampled, on_executed)
+
+    def _rank(self, problems: Mapping[str, Problem], outcomes: Sequence[Outcome]) -> list[RankedTask]:
+        by_task: dict[str, list[Outcome]] = defaultdict(list)
+        for outcome in [*read_outcomes(self._folder.path / "tasks" / "gold.jsonl"), *outcomes]:
+            by_task[outcome.candidate.task_id].append(outcome)
+        ranked = [ranking.rank(name, p.prompt, by_task[name], self._recipe.scoring) for name, p in problems.items()]
+        return [task for task in ranked if task is not None]
+
+
+def _sft(batch: Batch) -> tuple[Any, dict[str, float]]:
+    return sft_loss(batch.logp_sums_PR, batch.lengths_PR, batch.is_teacher_PR, reduction="mean"), {}

@@ -1,0 +1,73 @@
+"""The end of a run: the table on the screen, summary.json, and report.html, one page that needs nothing from anywhere else.
+
+The page is report_page.html with the run's numbers and a selection of its samples put in as JSON; its own script draws them.
+"""
+
+import json
+from importlib import resources
+from typing import Any
+
+from trainer.recipe import Recipe
+from trainer.records import read_lines, read_outcomes
+from trainer.ranking import score
+from trainer.run_folder import RunFolder
+from trainer.screen import Screen
+from trainer.summary import summarise, table
+from trainer.tasks import PROBLEMS
+
+_SAMPLES_PER_STAGE = 240
+_PLACE = "__DATA__"
+
+
+def write_report(recipe: Recipe, folder: RunFolder, screen: Screen) -> None:
+    """Writes report.html and summary.json, which marks the run as finished, and shows the table."""
+    summary = summarise(recipe, folder)
+    path = folder.path / "report.html"
+    path.write_text(render(_data(recipe, folder, summary)), encoding="utf-8")
+    folder.finish(summary)
+    screen.console.print()
+    screen.console.print(table(summary))
+    gain = (summary["pass_at_1_after"] - summary["pass_at_1_before"]) * 100
+    before, after = summary["pass_at_1_before"], summary["pass_at_1_after"]
+    screen.say(f"held-out pass@1 {before:.1%} -> [bold]{after:.1%}[/bold] ({gain:+.1f} points) in {summary['seconds']:.0f} s of work")
+    screen.say(f"report: {path}")
+
+
+def render(data: dict[str, Any]) -> str:
+    """The page with its data; nothing in the data can end the script element that holds it."""
+    page = resources.files("trainer").joinpath("report_page.html").read_text(encoding="utf-8")
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return page.replace(_PLACE, text)
+
+
+def _data(recipe: Recipe, folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
+    names = ["start", *(f"round-{number}" for number in range(1, recipe.training.rounds + 1))]
+    stages = [f"{name}/{stage}" for name in names for stage in ("samples", "evaluation")]
+    return {
+        "summary": summary,
+        "recipe": recipe.model_dump(mode="json"),
+        "versions": json.loads((folder.path / "versions.json").read_text(encoding="utf-8")),
+        "steps": {name: _steps(folder, name) for name in names if folder.is_done(f"{name}/model")},
+        "samples": {stage: _samples(recipe, folder, stage) for stage in stages if folder.is_done(stage)},
+    }
+
+
+def _steps(folder: RunFolder, name: str) -> list[dict[str, float]]:
+    return list(read_lines(folder.path / name / "model" / "steps.jsonl"))
+
+
+def _samples(recipe: Recipe, folder: RunFolder, stage: str) -> list[dict[str, Any]]:
+    outcomes = read_outcomes(folder.path / stage / "outcomes.jsonl")[:_SAMPLES_PER_STAGE]
+    return [
+        {
+            "task": outcome.candidate.task_id,
+            "code": outcome.candidate.completion,
+            "verdict": outcome.verdict,
+            "score": score(outcome, recipe.scoring),
+            "temperature": outcome.candidate.temperature,
+            "truncated": outcome.candidate.truncated,
+            "tests": [outcome.tests_passed, outcome.tests_total],
+            "error": outcome.error[-400:],
+        }
+        for outcome in outcomes
+    ]

@@ -1,0 +1,129 @@
+"""Sampling responses with transformers' `generate`, each handed on the moment it ends.
+
+Requests of one temperature with prompts of similar length make a batch. After every generated token a hook looks at the rows: one that wrote
+the end token leaves at once through `emit`, while the others go on. Marks that end a response (see trainer.extraction)
+are looked for every few tokens, since that needs decoding. The seed of a batch follows from the run's seed, the stage and the batch's number.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from trainer.batches import pad_rows
+from trainer.extraction import extract
+from trainer.language_model import LanguageModel
+from trainer.recipe import Sampling
+from trainer.records import Candidate, Request
+from trainer.seeds import derive_seed
+
+type Emit = Callable[[Candidate], None]
+
+_LOOK_FOR_MARKS_EVERY = 8
+
+
+class Sampler(Protocol):
+    """Answers requests with candidates, in any order, until it is done or `stop` is set."""
+
+    def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None: ...
+
+
+class TransformersSampler:
+    """The model in this process, for CPUs and small runs."""
+
+    def __init__(self, model: LanguageModel, settings: Sampling, *, seed: int, stage: str) -> None:
+        self._model = model
+        self._settings = settings
+        self._seed = seed
+        self._stage = stage
+
+    @torch.inference_mode()
+    def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None:
+        self._model.network.eval()
+        for number, batch in enumerate(self._batches(requests)):
+            if stop.is_set():
+                return
+            self._sample_batch(batch, derive_seed(self._seed, self._stage, number), emit, stop)
+
+    def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
+        for temperature in sorted({request.temperature for request in requests}):
+            near = sorted((r for r in requests if r.temperature == temperature), key=lambda r: (len(r.prompt), r.id))
+            for start in range(0, len(near), self._settings.batch_rows):
+                yield near[start : start + self._settings.batch_rows]
+
+    def _sample_batch(self, batch: Sequence[Request], seed: int, emit: Emit, stop: threading.Event) -> None:
+        rows = pad_rows(self._model, [(self._model.prompt_ids(request.prompt), ()) for request in batch])
+        hook = _LeaveWhenDone(self._model, self._settings, batch, seed, emit, stop, rows.tokens_NT.shape[1])
+        torch.manual_seed(seed)
+        tokens = self._model.network.generate(
+            input_ids=rows.tokens_NT,
+            attention_mask=rows.attended_NT,
+            generation_config=self._generation_config(batch[0].temperature),
+            stopping_criteria=StoppingCriteriaList([hook]),
+        )
+        if not stop.is_set():
+            hook.emit_cut_off(tokens)
+
+    def _generation_config(self, temperature: float) -> GenerationConfig:
+        chance = {"do_sample": True, "temperature": temperature, "top_p": self._settings.top_p, "top_k": 0}
+        return GenerationConfig(
+            max_new_tokens=self._settings.max_response_tokens,
+            eos_token_id=self._model.end_id,
+            pad_token_id=self._model.pad_id,
+            **(chance if temperature > 0 else {"do_sample": False}),
+        )
+
+
+class _LeaveWhenDone(StoppingCriteria):
+    """Emits every row once, when it ends; says which rows have ended, as `generate` asks after each token."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        settings: Sampling,
+        batch: Sequence[Request],
+        seed: int,
+        emit: Emit,
+        stop: threading.Event,
+        prompt_columns: int,
+    ) -> None:
+        self._model, self._settings, self._batch, self._seed = model, settings, batch, seed
+        self._emit, self._stop, self._first = emit, stop, prompt_columns
+        self._left = [False] * len(batch)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
+        length = input_ids.shape[1] - self._first
+        ended = (input_ids[:, -1] == self._model.end_id).tolist()
+        look = bool(self._settings.stop_at) and length % _LOOK_FOR_MARKS_EVERY == 0
+        for row, left in enumerate(self._left):
+            if not left and (ended[row] or look):
+                self._leave(row, input_ids[row, self._first :].tolist(), ended=ended[row], last_chance=False)
+        everyone = self._stop.is_set()
+        return torch.tensor([left or everyone for left in self._left], device=input_ids.device)  # type: ignore[return-value]
+
+    def emit_cut_off(self, tokens: torch.Tensor) -> None:
+        """Emits the rows that reached the token limit."""
+        for row, left in enumerate(self._left):
+            if not left:
+                self._leave(row, tokens[row, self._first :].tolist(), ended=False, last_chance=True)
+
+    def _leave(self, row: int, ids: list[int], *, ended: bool, last_chance: bool) -> None:
+        completion, marked = extract(self._model.text(ids), self._settings.stop_at)
+        if not (ended or marked or last_chance):
+            return
+        self._left[row] = True
+        request = self._batch[row]
+        self._emit(
+            Candidate(
+                id=request.id,
+                task_id=request.task_id,
+                completion=completion,
+                temperature=request.temperature,
+                seed=self._seed,
+                tokens=len(ids),
+                truncated=not (ended or marked),
+            )
+        )
+
