@@ -1,0 +1,1 @@
+"""Slots: nsjail jails that live long and fork a process per program."""

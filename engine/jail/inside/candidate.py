@@ -1,0 +1,171 @@
+"""Runs the program, in its cell. Everything this process says afterwards is the program's word, not ours.
+
+Three ways to run, by the kind of its tests: as a script; as a module whose function is called with each test's
+arguments; as a module whose objects the examiner asks for. What goes wrong is written to the report as JSON:
+{"stage": "compile" | "run" | "call", "exception": name, "errno": number, "error": text}.
+"""
+
+import atexit
+import gc
+import io
+import json
+import linecache
+import os
+import socket
+import sys
+import threading
+import traceback
+import types
+from typing import Any, NoReturn
+
+from .conversation import Conversation
+from .decoding import Decoder, PlainData
+from .encoding import Encoder
+from .operations import OPERATIONS
+
+FILE = "solution.py"
+_TRACE_CHARS = 4000
+
+
+def run(work: dict[str, Any], source: bytes, report_fd: int, sock: socket.socket | None) -> NoReturn:
+    """Run the program as `work` says, and end the process."""
+    module = _fresh_main("__main__" if work["kind"] == "script" else "solution")
+    code = 0
+    try:
+        compiled = _compile(source, report_fd)
+        exec(compiled, module.__dict__)
+        if work["kind"] == "functions":
+            _call_each(work, module, report_fd)
+        elif sock is not None:
+            CandidateSide(sock, module).serve()
+    except SystemExit as leaving:
+        code = _exit_code(leaving)
+    except BaseException as error:
+        code = 1
+        _report(report_fd, "run", error)
+        print(trace_of(error), file=sys.stderr)
+    _leave(code, wait=work["kind"] == "script")
+
+
+class CandidateSide(Conversation):
+    """The program's end of the conversation: does whatever the examiner asks."""
+
+    def __init__(self, sock: socket.socket, module: types.ModuleType) -> None:
+        super().__init__(sock)
+        self._names = module.__dict__
+
+    def perform(self, op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if op == "classes":
+            self.classes = {name: self._names[name] for name in args if isinstance(self._names.get(name), type)}
+            return None
+        if op == "evaluate":
+            return eval(args[0], self._names)  # an entry point: an expression of the problem's
+        return OPERATIONS[op](*args, **kwargs)
+
+    def trace(self, error: BaseException) -> str:
+        return trace_of(error)
+
+
+def _fresh_main(name: str) -> types.ModuleType:
+    """Streams, `__main__` and generators of random numbers as a new interpreter would have them."""
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _writer(1, "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _writer(2, "backslashreplace", line_buffering=True)  # type: ignore[misc]
+    for seeded in ("random", "numpy.random"):
+        if seeded in sys.modules:
+            sys.modules[seeded].seed()
+    sys.argv = [FILE]
+    module = types.ModuleType(name)
+    module.__dict__["__file__"] = FILE
+    sys.modules["__main__"] = module if name == "__main__" else types.ModuleType("__main__")
+    sys.modules[name] = module
+    gc.enable()
+    return module
+
+
+def _writer(fd: int, errors: str, *, line_buffering: bool = False) -> io.TextIOWrapper:
+    buffer = io.BufferedWriter(io.FileIO(fd, "w", closefd=False))
+    return io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=line_buffering)
+
+
+def _compile(source: bytes, report_fd: int) -> types.CodeType:
+    try:
+        compiled: types.CodeType = compile(source, FILE, "exec", dont_inherit=True)
+    except BaseException as error:
+        _report(report_fd, "compile", error)
+        print(trace_of(error), file=sys.stderr)
+        _leave(1)
+    lines = source.decode("utf-8", "replace").splitlines(keepends=True)
+    linecache.cache[FILE] = (len(source), None, lines, FILE)
+    return compiled
+
+
+def _call_each(work: dict[str, Any], module: types.ModuleType, report_fd: int) -> None:
+    """Call the entry point once per test; one line of JSON each, {"index", then "ok" and "rows" or the report of an exception}."""
+    peer = PlainData()
+    for index, test in enumerate(work["tests"]):
+        decoder = Decoder(test["rows"], peer)
+        try:
+            function = eval(work["entry_point"], module.__dict__)
+            kwargs = {name: decoder.value(atom) for name, atom in test["kwargs"].items()}
+            result = function(*decoder.values(test["args"]), **kwargs)
+            encoder = Encoder(peer)
+            line = {"index": index, "ok": encoder.encode(_as_plain(result)), "rows": encoder.rows}
+        except Exception as error:
+            line = {"index": index, **_description("call", error)}
+        _write_line(report_fd, line)
+
+
+def _as_plain(result: Any) -> Any:
+    """numpy's scalars and arrays as the built-in data that they hold."""
+    return result.tolist() if type(result).__module__ == "numpy" and hasattr(result, "tolist") else result
+
+
+def _description(stage: str, error: BaseException) -> dict[str, Any]:
+    number = error.errno if isinstance(error, OSError) else None
+    return {"stage": stage, "exception": type(error).__name__, "errno": number, "error": trace_of(error)}
+
+
+def _report(report_fd: int, stage: str, error: BaseException) -> None:
+    _write_line(report_fd, _description(stage, error))
+
+
+def _write_line(fd: int, line: dict[str, Any]) -> None:
+    data = (json.dumps(line) + "\n").encode()
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback of an exception from the program's first frame on, its last part where it is long."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != FILE:
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace, limit=-12, chain=False)).rstrip()
+    except BaseException:  # the program's __str__ may do anything
+        text = type(error).__name__
+    return text if len(text) <= _TRACE_CHARS else "..." + text[-_TRACE_CHARS:]
+
+
+def _exit_code(leaving: SystemExit) -> int:
+    if leaving.code is None or isinstance(leaving.code, int):
+        return (leaving.code or 0) & 0xFF
+    print(leaving.code, file=sys.stderr)
+    return 1
+
+
+def _leave(code: int, *, wait: bool = False) -> NoReturn:
+    """End as an interpreter does, without the time that it takes to tear one down."""
+    try:
+        if wait:
+            threading._shutdown()  # type: ignore[attr-defined]  # joins the threads that are no daemons
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException as error:
+        code = code or 120  # what an interpreter says when its last flush fails
+        with open(2, "wb", buffering=0, closefd=False) as stderr:
+            stderr.write(repr(error).encode(errors="replace"))
+    finally:
+        os._exit(code)

@@ -1,0 +1,84 @@
+"""Turns a freshly forked process into a cell: its own namespaces and files, its limits, no privileges, a system call filter.
+
+The order is what makes it safe: namespaces and mounts while the process may still make them, then limits, then the uid, the
+capabilities and the filter, after which nothing can be taken back. The process is init of its pid namespace: when it
+ends, the kernel kills whatever it left behind.
+"""
+
+import os
+import resource
+from dataclasses import dataclass
+from typing import Any
+
+from . import kernel
+
+HOME = "/tmp"
+_INODES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What is the same for every cell of a slot: the ids to run as (None: those of the zygote) and the filter."""
+
+    seccomp: bytes
+    ids: tuple[int, int] | None
+    limit_by_rlimits: bool
+    """No cgroup bounds the memory and the processes, so resource limits of each process have to."""
+
+
+def enter(bars: Bars, limits: dict[str, Any], keep: list[int]) -> None:
+    """Never to be left. `keep` are the file descriptors that stay open beside 0, 1 and 2. Raises OSError."""
+    os.unshare(os.CLONE_NEWNS | os.CLONE_NEWIPC)
+    ids = bars.ids or (os.getuid(), os.getgid())
+    options = f"size={limits['memory_bytes']},nr_inodes={_INODES},mode=0755,uid={ids[0]},gid={ids[1]}"
+    kernel.mount(b"tmpfs", HOME.encode(), kernel.MS_NOSUID | kernel.MS_NODEV, options.encode())
+    kernel.mount(b"proc", b"/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+    _offer_to_the_oom_killer()
+    os.chdir(HOME)
+    _close_all_but(keep)
+    _limit(limits, bars.limit_by_rlimits)
+    if bars.ids is not None:
+        os.setgroups([])
+        os.setresgid(ids[1], ids[1], ids[1])
+        os.setresuid(ids[0], ids[0], ids[0])
+    kernel.drop_capabilities()
+    kernel.own_proc_entries()
+    kernel.forbid_new_privileges()
+    kernel.install_seccomp(bars.seccomp)
+
+
+def write_files(files: dict[str, bytes]) -> None:
+    """Lay files into the working directory. Raises OSError."""
+    for name, content in files.items():
+        folder = os.path.dirname(name)
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        with open(name, "xb") as file:
+            file.write(content)
+
+
+def _offer_to_the_oom_killer() -> None:
+    with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+        file.write(b"1000")
+
+
+def _close_all_but(keep: list[int]) -> None:
+    first = 3
+    for fd in sorted(keep):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _limit(limits: dict[str, Any], limit_by_rlimits: bool) -> None:
+    def bound(what: int, value: int) -> None:
+        resource.setrlimit(what, (value, value))
+
+    bound(resource.RLIMIT_CORE, 0)
+    bound(resource.RLIMIT_MSGQUEUE, 0)
+    bound(resource.RLIMIT_NOFILE, limits["open_files"])
+    bound(resource.RLIMIT_FSIZE, max(limits["file_size_bytes"], limits["output_bytes"] + 1))
+    bound(resource.RLIMIT_CPU, limits["cpu_time_ms"] // 1000 + 2)  # a backstop: the zygote measures the whole tree in time
+    if limit_by_rlimits:
+        bound(resource.RLIMIT_AS, limits["memory_bytes"] + limits["baseline_bytes"])
+        bound(resource.RLIMIT_NPROC, limits["processes"])

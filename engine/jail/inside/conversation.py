@@ -1,0 +1,225 @@
+"""Two processes speaking over a socket: the examiner asks the candidate to do things with its objects, and
+the candidate asks the examiner to call what it was handed.
+
+A frame is four bytes of length and a JSON object. A request is {"op": name, "args": atoms, "kwargs": {name: atom}, "rows": table};
+whoever waits for a reply answers the requests that come meanwhile, so calls nest like calls do. A reply is
+
+    {"ok": atom, "rows": table, "changed": [[n, row], ...]}      row n of the request's table changed in place
+    {"raised": [name, names of its bases], "args": atoms, "rows": table, "text": str, "trace": str}
+
+Data crosses by value (encoding.py). Other objects stay where they are: each side numbers those it has handed out ("mine")
+and holds a `Proxy` for those it was handed; a proxy that goes back is "yours". Subclasses say what they let the other side do.
+"""
+
+import contextlib
+import json
+import operator
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from .decoding import MUTABLE_KINDS, Decoder, Malformed
+from .encoding import BUILTIN_TYPES, Encoder, Row, instance_fields
+from .proxies import Proxy, proxy_of
+
+_LENGTH = struct.Struct("!I")
+_FRAME_BYTES = 1 << 28
+
+
+class Gone(BaseException):
+    """The other process left, or does not keep to the protocol. No `except Exception` of test code may catch it."""
+
+
+class Conversation:
+    """One end. `classes` are the classes whose instances cross by value, by name."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.classes: dict[str, type] = {}
+        self.gone = False
+        self._socket = sock
+        self._mine: dict[int, object] = {}
+        self._number_of: dict[int, int] = {}
+        self._stand_ins: dict[str, type[Exception]] = {}
+
+    def request(self, op: str, *args: object, **kwargs: object) -> Any:
+        """Ask the other side. Raises what it raised, and `Gone`."""
+        encoder = Encoder(self)
+        message = {"op": op, "args": [encoder.encode(arg) for arg in args]}
+        message["kwargs"] = {name: encoder.encode(value) for name, value in kwargs.items()}
+        message["rows"] = encoder.rows
+        try:
+            self._send(message)
+            return self._reply(encoder)
+        except (Malformed, OSError) as error:
+            self.gone = True
+            raise Gone(f"{type(error).__name__}: {error}") from None
+
+    def serve(self) -> None:
+        """Answer requests until the other side is done. Raises Malformed."""
+        while (message := self._receive()) is not None:
+            self._answer(message)
+
+    def perform(self, op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Do what a request asks for: where the two sides differ."""
+        raise NotImplementedError
+
+    def trace(self, error: BaseException) -> str:
+        """What to tell the other side of where an exception came from."""
+        return ""
+
+    # Objects
+
+    def export(self, item: object) -> Row:
+        if isinstance(item, Proxy):
+            return ["yours", object.__getattribute__(item, "_number")]
+        number = self._number_of.get(id(item))
+        if number is None:
+            number = self._number_of[id(item)] = len(self._mine)
+            self._mine[number] = item
+        if isinstance(item, type) and issubclass(item, Exception):
+            return ["mine", number, "exception", *_lineage(item)]
+        return ["mine", number, "callable" if callable(item) else "object", type(item).__name__, []]
+
+    def resolve(self, row: Row) -> object:
+        kind, number = row[:2]
+        if kind == "yours" and number in self._mine:
+            return self._mine[number]
+        if kind != "mine" or type(number) is not int:
+            raise Malformed(f"a row of unknown kind {str(kind)[:40]!r}")
+        _, _, what, name, bases = row
+        if what == "exception":
+            return self._exception_class(name, bases)
+        return proxy_of(self, number, str(name), is_callable=what == "callable")
+
+    # One exchange
+
+    def _reply(self, sent: Encoder) -> Any:
+        while True:
+            message = self._receive()
+            if message is None:
+                raise Malformed("it left in the middle of a call")
+            if "op" in message:
+                self._answer(message)
+                continue
+            decoder = Decoder(message.get("rows"), self, sent.objects)
+            if "raised" in message:
+                raise self._exception(message, decoder)
+            result = decoder.value(message.get("ok"))
+            for number, row in message.get("changed", ()):
+                decoder.fill(sent.objects[number], row)
+            return result
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        decoder = Decoder(message.get("rows"), self)
+        args = decoder.values(message.get("args"))
+        kwargs = {name: decoder.value(atom) for name, atom in message.get("kwargs", {}).items()}
+        before = [(n, item, _look(item)) for n, item in enumerate(decoder.objects) if message["rows"][n][0] in MUTABLE_KINDS]
+        encoder = Encoder(self, {id(item): ["known", n] for n, item in enumerate(decoder.objects)})
+        try:
+            result = self.perform(message["op"], args, kwargs)
+            reply = {"ok": encoder.encode(result)}
+            reply["changed"] = [[n, encoder.encode_contents(item)] for n, item, look in before if not _same(look, _look(item))]
+        except Exception as error:
+            encoder = Encoder(self)
+            reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
+            with contextlib.suppress(TypeError):
+                reply["args"] = [encoder.encode(arg) for arg in error.args]
+        reply["rows"] = encoder.rows
+        self._send(reply)
+
+    def _exception(self, message: dict[str, Any], decoder: Decoder) -> Exception:
+        try:
+            name, bases = message["raised"]
+            kind, args, text = self._exception_class(name, bases), decoder.values(message.get("args", [])), message["text"]
+            error = _instance_of(kind, args) or _instance_of(kind, [text]) or Exception(text)
+            error.__dict__.update(_text=str(text), _trace=str(message.get("trace", "")))
+        except (KeyError, TypeError, ValueError) as fault:
+            raise Malformed(f"an exception that is none: {fault}") from None
+        return error
+
+    def _exception_class(self, name: Any, bases: Any) -> type[Exception]:
+        for known in (BUILTIN_TYPES.get(name), self.classes.get(name), self._stand_ins.get(name)):
+            if known is not None and issubclass(known, Exception):
+                return known
+        base = next((BUILTIN_TYPES[item] for item in bases if item in BUILTIN_TYPES), Exception)
+        if not issubclass(base, Exception):
+            raise Malformed(f"{str(name)[:40]} is no exception")
+        return self._stand_ins.setdefault(name, type(str(name), (base,), {"__str__": lambda error: error.__dict__["_text"]}))
+
+    # The socket
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = _dumps(message)
+        self._socket.sendall(_LENGTH.pack(len(data)) + data)
+
+    def _receive(self) -> dict[str, Any] | None:
+        """The next message, or None when the other side is done. Raises Malformed."""
+        head = self._read(_LENGTH.size)
+        if head is None:
+            return None
+        (length,) = _LENGTH.unpack(head)
+        body = self._read(length) if length <= _FRAME_BYTES else None
+        if body is None:
+            raise Malformed("a message that is cut off or too long")
+        try:
+            message = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Malformed("a message that is no JSON") from None
+        if type(message) is not dict:
+            raise Malformed("a message of another form")
+        return message
+
+    def _read(self, length: int) -> bytes | None:
+        parts = []
+        while length:
+            part = self._socket.recv(min(length, 1 << 20))
+            if not part:
+                return None
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+
+_dumps_text = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _dumps(message: dict[str, Any]) -> bytes:
+    return _dumps_text(message).encode()
+
+
+def _lineage(kind: type) -> list[Any]:
+    return [kind.__name__, [base.__name__ for base in kind.__mro__[1:]]]
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def _instance_of(kind: type[Exception], args: list[Any]) -> Exception | None:
+    try:
+        return kind(*args) if kind.__module__ == "builtins" else kind.__new__(kind, *args)
+    except TypeError:  # a class whose arguments are fixed, such as UnicodeDecodeError
+        return None
+
+
+def _look(item: Any) -> list[Any]:
+    """The parts of a mutable object now, to tell by identity later whether it was changed."""
+    if isinstance(item, dict):
+        return [*dict.keys(item), *dict.values(item)]
+    if isinstance(item, (bytearray, set)):
+        return [bytes(item)] if isinstance(item, bytearray) else [frozenset(item)]
+    if isinstance(item, (list, Iterator)) or hasattr(item, "maxlen"):
+        return list(item)
+    return [part for pair in instance_fields(item).items() for part in pair]
+
+
+def _same(before: list[Any], after: list[Any]) -> bool:
+    if len(before) != len(after):
+        return False
+    if len(before) == 1 and type(before[0]) in (bytes, frozenset):
+        return bool(before[0] == after[0])
+    return all(map(operator.is_, before, after))

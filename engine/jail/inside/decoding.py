@@ -1,0 +1,263 @@
+"""JSON to Python data: the other half of encoding.py, for bytes that a hostile process may have written.
+
+A decoder believes nothing. Whatever is malformed raises `Malformed`; classes are only looked up in the table of
+trusted ones that the `Peer` holds; nothing is called that the data names. It works in three passes, so that data may hold
+itself: make every container empty, make the immutable ones in the order of what they hold, fill the others.
+"""
+
+import base64
+import binascii
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import keyword
+from typing import Any
+
+from .encoding import BUILTIN_TYPES, NUMPY_KINDS, Peer, Row
+
+_SCALARS = frozenset((type(None), bool, int, float, str))
+_ODD_KEYS = 4096
+"""Keys other than text and small numbers: theirs are the hashes that a program could make collide by the thousand."""
+
+
+class Malformed(Exception):
+    """The bytes are no encoding, or name something that is not there."""
+
+
+class PlainData:
+    """The peer of data that holds no objects: results that leave the jail."""
+
+    classes: dict[str, type] = {}  # noqa: RUF012  # never written
+
+    def export(self, item: object) -> Row:
+        raise TypeError(f"an object of type {type(item).__name__} is no plain data")
+
+    def resolve(self, row: Row) -> object:
+        raise Malformed("an object where only plain data may stand")
+
+
+class Decoder:
+    """Decodes the atoms of one table. `known` are the objects that rows of kind "known" stand for.
+
+    With `plain`, only built-in data may stand in the table, and nothing whose comparison could be made slow.
+    Raises Malformed.
+    """
+
+    def __init__(self, rows: Any, peer: Peer, known: list[Any] | None = None, *, plain: bool = False) -> None:
+        if type(rows) is not list or not all(type(row) is list and row and type(row[0]) is str for row in rows):
+            raise Malformed("not a table of rows")
+        self.objects: list[Any] = [_UNMADE] * len(rows)
+        self._rows: list[Row] = rows
+        self._peer = peer
+        self._known = known or []
+        self._odd_keys = 0
+        self._plain = plain
+        try:
+            self._decode()
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError, ArithmeticError, binascii.Error) as error:
+            raise Malformed(f"{type(error).__name__}: {error}") from None
+
+    def value(self, atom: Any) -> Any:
+        """What an atom stands for. Raises Malformed."""
+        if type(atom) in _SCALARS:
+            return atom
+        if type(atom) is list and len(atom) == 1 and type(atom[0]) is int and 0 <= atom[0] < len(self.objects):
+            return self.objects[atom[0]]
+        raise Malformed("not an atom")
+
+    def values(self, atoms: Any) -> list[Any]:
+        if type(atoms) is not list:
+            raise Malformed("not a list of atoms")
+        return atoms if set(map(type, atoms)) <= _SCALARS else [self.value(atom) for atom in atoms]
+
+    def fill(self, target: Any, row: Row) -> None:
+        """Make an existing mutable object hold what a row says. Raises Malformed."""
+        try:
+            self._fill(target, row)
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+            raise Malformed(f"{type(error).__name__}: {error}") from None
+
+    def _decode(self) -> None:
+        holders = []
+        for number, row in enumerate(self._rows):
+            kind = row[0]
+            if self._plain and kind not in _PLAIN_KINDS:
+                raise Malformed(f"{kind} where only plain data may stand")
+            if kind in _EMPTY:
+                self.objects[number] = _EMPTY[kind](self, row)
+            elif kind in _HOLDING:
+                holders.append(number)
+            elif kind in _LEAVES:
+                self.objects[number] = _LEAVES[kind](self, row)
+            else:
+                self.objects[number] = self._peer.resolve(row)
+        for number in holders:
+            self._make(number)
+        filled = [number for number, row in enumerate(self._rows) if row[0] in _EMPTY]
+        filled.sort(key=lambda number: self._rows[number][0] != "instance")  # instances first: they may be keys
+        for number in filled:
+            self._fill(self.objects[number], self._rows[number])
+
+    def _make(self, number: int) -> None:
+        """Make an immutable row once all immutable rows in it are made, without recursion."""
+        stack, open_rows = [number], set()
+        while stack:
+            top = stack[-1]
+            if self.objects[top] is not _UNMADE:
+                stack.pop()
+                continue
+            inner = [
+                atom[0]
+                for atoms in self._rows[top][1:]
+                if type(atoms) is list
+                for atom in atoms
+                if type(atom) is list and self.objects[atom[0]] is _UNMADE
+            ]
+            if not inner:
+                self.objects[top] = _HOLDING[self._rows[top][0]](self, self._rows[top])
+            elif top in open_rows:
+                raise Malformed("an immutable value that holds itself")
+            else:
+                open_rows.add(top)
+                stack.extend(inner)
+
+    def _fill(self, target: Any, row: Row) -> None:
+        kind = row[0]
+        if kind == "bytearray":
+            target[:] = base64.b64decode(row[1], validate=True)
+        elif kind == "list":
+            target[:] = self.values(row[1])
+        elif kind == "instance":
+            for name, value in zip(row[2], self.values(row[3]), strict=True):
+                _set_field(target, name, value)
+        elif kind == "set":
+            target.clear()
+            target.update(self.keys(row[1]))
+        elif kind == "deque":
+            target.clear()
+            target.extend(self.values(row[1]))
+        else:
+            target.clear()
+            target.update(zip(self.keys(row[1]), self.values(row[2]), strict=True))
+
+    def keys(self, atoms: Any) -> list[Any]:
+        keys = self.values(atoms)
+        if not self._plain:
+            return keys
+        self._odd_keys += sum(1 for key in keys if type(key) is not str and not (type(key) is int and -_SMALL < key < _SMALL))
+        if self._odd_keys > _ODD_KEYS:
+            raise Malformed(f"more than {_ODD_KEYS} keys that are neither text nor small numbers")
+        return keys
+
+
+_UNMADE: Any = object()
+_SMALL = 1 << 60
+_NEW = object.__new__
+_SET = object.__setattr__
+
+
+def _set_field(target: object, name: Any, value: object) -> None:
+    if type(name) is not str or name.startswith("__"):
+        raise Malformed(f"{name!r} is no name of a field")
+    _SET(target, name, value)
+
+
+def _instance(decoder: Decoder, row: Row) -> object:
+    kind = decoder._peer.classes[row[1]]
+    if issubclass(kind, enum.Enum) or not isinstance(kind, type):
+        raise Malformed("not a class of instances")
+    return _NEW(kind)
+
+
+def _member(decoder: Decoder, row: Row) -> object:
+    kind = decoder._peer.classes[row[1]]
+    if not issubclass(kind, enum.Enum):
+        raise Malformed("not an enum")
+    return kind[row[2]]
+
+
+def _namedtuple(decoder: Decoder, row: Row) -> object:
+    _, name, fields, atoms = row
+    kind = decoder._peer.classes.get(name)
+    if kind is None or not issubclass(kind, tuple) or list(getattr(kind, "_fields", ())) != fields:
+        if not all(type(word) is str and word.isidentifier() and not keyword.iskeyword(word) for word in (name, *fields)):
+            raise Malformed("not the names of a named tuple")
+        kind = collections.namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024  # checked names only
+    values = decoder.values(atoms)
+    if len(values) != len(fields):
+        raise Malformed("a named tuple of another length")
+    return tuple.__new__(kind, values)
+
+
+def _numpy(decoder: Decoder, row: Row) -> object:
+    import numpy  # type: ignore[import-not-found,unused-ignore]  # of the programs' environment, where they use it
+
+    _, kind, shape, data = row
+    dtype = numpy.dtype(str(kind))
+    if dtype.kind not in NUMPY_KINDS:
+        raise Malformed("not an array of plain data")
+    array = numpy.frombuffer(base64.b64decode(data, validate=True), dtype=dtype)
+    return array[0] if shape is None else array.reshape(shape).copy()
+
+
+def _exception(decoder: Decoder, row: Row) -> object:
+    kind = BUILTIN_TYPES[row[1]]
+    if not issubclass(kind, Exception):
+        raise Malformed("not an exception")
+    return kind(*decoder.values(row[2]))
+
+
+def _scalar(decoder: Decoder, row: Row) -> object:
+    if type(row[1]) not in _SCALARS:
+        raise Malformed("not a scalar")
+    return row[1]
+
+
+def _defaultdict(decoder: Decoder, row: Row) -> object:
+    return collections.defaultdict(None if row[3] is None else BUILTIN_TYPES[row[3]])
+
+
+# Kinds that may hold themselves: made empty, filled last.
+_EMPTY: dict[str, Any] = {
+    "list": lambda decoder, row: [],
+    "set": lambda decoder, row: set(),
+    "dict": lambda decoder, row: {},
+    "bytearray": lambda decoder, row: bytearray(),
+    "deque": lambda decoder, row: collections.deque(maxlen=row[2]),
+    "OrderedDict": lambda decoder, row: collections.OrderedDict(),
+    "Counter": lambda decoder, row: collections.Counter(),
+    "defaultdict": _defaultdict,
+    "instance": _instance,
+}
+# Immutable kinds that hold others.
+_HOLDING: dict[str, Any] = {
+    "tuple": lambda decoder, row: tuple(decoder.values(row[1])),
+    "frozenset": lambda decoder, row: frozenset(decoder.keys(row[1])),
+    "range": lambda decoder, row: range(*decoder.values(row[1])),
+    "slice": lambda decoder, row: slice(*decoder.values(row[1])),
+    "Fraction": lambda decoder, row: fractions.Fraction(*decoder.values(row[1])),
+    "exception": _exception,
+    "namedtuple": _namedtuple,
+}
+# Kinds that hold nothing.
+_LEAVES: dict[str, Any] = {
+    "scalar": _scalar,
+    "int": lambda decoder, row: int(row[1], 16),
+    "complex": lambda decoder, row: complex(row[1], row[2]),
+    "bytes": lambda decoder, row: base64.b64decode(row[1], validate=True),
+    "ellipsis": lambda decoder, row: ...,
+    "notimplemented": lambda decoder, row: NotImplemented,
+    "Decimal": lambda decoder, row: decimal.Decimal(str(row[1])),
+    "datetime": lambda decoder, row: datetime.datetime.fromisoformat(row[1]),
+    "date": lambda decoder, row: datetime.date.fromisoformat(row[1]),
+    "time": lambda decoder, row: datetime.time.fromisoformat(row[1]),
+    "timedelta": lambda decoder, row: datetime.timedelta(row[1], row[2], row[3]),
+    "type": lambda decoder, row: BUILTIN_TYPES[row[1]],
+    "member": _member,
+    "numpy": _numpy,
+    "known": lambda decoder, row: decoder._known[row[1]],
+}
+_PLAIN_KINDS = frozenset("list tuple set frozenset dict bytearray scalar int complex bytes".split())
+MUTABLE_KINDS = frozenset(_EMPTY)

@@ -1,0 +1,201 @@
+"""Python data to JSON, in a closed set of types.
+
+Data is a graph: one list may stand in two places, and may hold itself. So an encoding is a flat table with one row per
+container and object, and *atoms* that stand for values:
+
+    atom     null, true, 1, 1.5 and "text" stand for themselves, [n] stands for row n of the table
+    row      [kind, ...], see decoding.py for the kinds
+
+Nothing here recurses, so the depth of the data does not matter. Only exact types cross as data: a subclass of a built-in
+type arrives as the built-in value that it holds, read with the built-in type's own methods. What is no data is
+*exported*: the encoder asks its `Peer` for a row that stands for the object.
+"""
+
+import base64
+import builtins
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import sys
+from typing import Any, Protocol
+
+type Row = list[Any]
+
+NUMPY_KINDS = "biufcSUmM"
+BUILTIN_TYPES = {name: item for name, item in vars(builtins).items() if isinstance(item, type)}
+_HUGE = 1 << 256
+_PLAIN_SCALARS = frozenset((type(None), bool, float, str))
+
+
+class Peer(Protocol):
+    """What a codec asks about the conversation that the data belongs to."""
+
+    classes: dict[str, type]
+    """Classes whose instances cross by value, by name: those of the trusted prompt."""
+
+    def export(self, item: object) -> Row:
+        """A row that stands for an object that is no data. Raises TypeError where no objects may cross."""
+
+    def resolve(self, row: Row) -> object:
+        """What such a row of the other side stands for here. Raises Malformed."""
+
+
+class Encoder:
+    """Encodes values into one table, `rows`. `known` gives the rows of objects that the other side has already."""
+
+    def __init__(self, peer: Peer, known: dict[int, Row] | None = None) -> None:
+        self.rows: list[Row | None] = []
+        self.objects: list[object] = []
+        self._peer = peer
+        self._known = known or {}
+        self._row_of: dict[int, int] = {}
+        self._pending: list[int] = []
+
+    def encode(self, value: object) -> Any:
+        """The atom of a value. Raises TypeError where something in it cannot cross."""
+        atom = self.atom(value)
+        self._finish()
+        return atom
+
+    def encode_contents(self, value: object) -> Row:
+        """The row of an object as it is now, also when the other side has that object."""
+        row = self._row(value)
+        self._finish()
+        return row
+
+    def atom(self, value: object) -> Any:
+        kind = type(value)
+        if kind in _PLAIN_SCALARS or (kind is int and -_HUGE < value < _HUGE):  # type: ignore[operator]  # an int here
+            return value
+        number = self._row_of.get(id(value))
+        if number is None:
+            number = self._row_of[id(value)] = len(self.rows)
+            self.objects.append(value)  # also keeps the id from being given to another object
+            self.rows.append(self._known.get(id(value)))
+            if self.rows[number] is None:
+                self._pending.append(number)
+        return [number]
+
+    def atoms(self, values: Any) -> list[Any]:
+        items = list(values)
+        kinds = set(map(type, items))
+        if kinds <= _PLAIN_SCALARS or (kinds == {int} and max(items) < _HUGE and min(items) > -_HUGE):
+            return items
+        return [self.atom(item) for item in items]
+
+    def _finish(self) -> None:
+        while self._pending:
+            number = self._pending.pop()
+            self.rows[number] = self._row(self.objects[number])
+
+    def _row(self, value: Any) -> Row:
+        kind = type(value)
+        if (writer := _WRITERS.get(kind)) is not None:
+            return writer(self, value)
+        if self._peer.classes.get(kind.__name__) is kind and not issubclass(kind, (tuple, BaseException)):
+            return self._instance(value)
+        if kind.__module__ == "numpy" and (row := _numpy_row(value)) is not None:
+            return row
+        if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
+            return ["namedtuple", kind.__name__, list(kind._fields), self.atoms(tuple.__iter__(value))]
+        if isinstance(value, type) and BUILTIN_TYPES.get(value.__name__) is value:
+            return ["type", value.__name__]
+        if issubclass(kind, BaseException) and BUILTIN_TYPES.get(kind.__name__) is kind:
+            return ["exception", kind.__name__, self.atoms(value.args)]
+        for base, exact in _EXACT.items():
+            if issubclass(kind, base):
+                held = exact(value)
+                return ["scalar", held] if base in (float, str) else _WRITERS[base](self, held)
+        return self._peer.export(value)
+
+    def _instance(self, value: Any) -> Row:
+        kind = type(value)
+        if isinstance(value, enum.Enum):
+            return ["member", kind.__name__, value.name]
+        fields = instance_fields(value)
+        return ["instance", kind.__name__, list(fields), self.atoms(fields.values())]
+
+
+def instance_fields(value: object) -> dict[str, object]:
+    """The attributes that an instance holds itself, in __dict__ and in slots."""
+    fields = dict(getattr(value, "__dict__", {}))
+    for base in type(value).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                fields[name] = getattr(value, name)
+    return fields
+
+
+def _numpy_row(value: Any) -> Row | None:
+    numpy = sys.modules["numpy"]
+    if not isinstance(value, (numpy.ndarray, numpy.generic)) or value.dtype.kind not in NUMPY_KINDS:
+        return None
+    data = base64.b64encode(numpy.ascontiguousarray(value).tobytes()).decode()
+    return ["numpy", value.dtype.str, None if isinstance(value, numpy.generic) else list(value.shape), data]
+
+
+def _defaultdict_row(encoder: Encoder, value: collections.defaultdict[Any, Any]) -> Row:
+    factory = value.default_factory
+    name = factory.__name__ if isinstance(factory, type) and BUILTIN_TYPES.get(factory.__name__) is factory else None
+    return ["defaultdict", encoder.atoms(value.keys()), encoder.atoms(value.values()), name]
+
+
+def _text(tag: str, write: Any) -> Any:
+    return lambda encoder, value: [tag, write(value)]
+
+
+def _items(tag: str) -> Any:
+    return lambda encoder, value: [tag, encoder.atoms(value)]
+
+
+def _mapping(tag: str) -> Any:
+    return lambda encoder, value: [tag, encoder.atoms(value.keys()), encoder.atoms(value.values())]
+
+
+def _range(tag: str) -> Any:
+    return lambda encoder, value: [tag, encoder.atoms((value.start, value.stop, value.step))]
+
+
+_WRITERS: dict[type, Any] = {
+    int: _text("int", hex),
+    complex: lambda encoder, value: ["complex", value.real, value.imag],
+    bytes: _text("bytes", lambda value: base64.b64encode(value).decode()),
+    bytearray: _text("bytearray", lambda value: base64.b64encode(value).decode()),
+    list: _items("list"),
+    tuple: _items("tuple"),
+    set: _items("set"),
+    frozenset: _items("frozenset"),
+    dict: _mapping("dict"),
+    collections.OrderedDict: _mapping("OrderedDict"),
+    collections.Counter: _mapping("Counter"),
+    collections.defaultdict: _defaultdict_row,
+    collections.deque: lambda encoder, value: ["deque", encoder.atoms(value), value.maxlen],
+    range: _range("range"),
+    slice: _range("slice"),
+    type(...): lambda encoder, value: ["ellipsis"],
+    type(NotImplemented): lambda encoder, value: ["notimplemented"],
+    decimal.Decimal: _text("Decimal", str),
+    fractions.Fraction: lambda encoder, value: ["Fraction", encoder.atoms((value.numerator, value.denominator))],
+    datetime.datetime: _text("datetime", datetime.datetime.isoformat),
+    datetime.date: _text("date", datetime.date.isoformat),
+    datetime.time: _text("time", datetime.time.isoformat),
+    datetime.timedelta: lambda encoder, value: ["timedelta", value.days, value.seconds, value.microseconds],
+}
+
+# How to read the built-in value that an instance of a subclass holds, past whatever the subclass overrides.
+_EXACT: dict[type, Any] = {
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    list: list.copy,
+    tuple: lambda value: tuple(tuple.__iter__(value)),
+    collections.OrderedDict: lambda value: collections.OrderedDict(dict.items(value)),
+    dict: lambda value: dict(dict.items(value)),
+    set: lambda value: set(set.__iter__(value)),
+    frozenset: lambda value: frozenset(frozenset.__iter__(value)),
+    bytes: bytes.__bytes__,
+    bytearray: bytearray.copy,
+}

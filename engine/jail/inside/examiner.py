@@ -1,0 +1,241 @@
+"""Runs the trusted test code, in a cell of its own; what it tests lives in the candidate's process.
+
+The test code's namespace holds what the trusted prompt defines, and for each entry point what the candidate returned for
+it: data, or a proxy. The findings go to a file that only this process can write: eight bytes of counters that are up to date at
+any moment (a test run that is killed still says how far it came), then JSON once the tests are over:
+{"state": "done" | "gone" | "unusable", "failures": [[index, message, raised by the program, exception, errno]], "delegated": bool,
+"error": trace}. "gone": the program left or broke the protocol; "unusable": the test code itself cannot run.
+
+Each assert is counted. With the stop rule "run_all", an assert that fails lets the next one run where that cannot
+change what the test code means: directly in the checking function or the module, in no `try` and no `with`.
+"""
+
+import ast
+import contextlib
+import json
+import mmap
+import os
+import socket
+import struct
+import sys
+import types
+import unittest
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from .conversation import Conversation, Gone
+from .encoding import Row
+from .operations import BETWEEN
+
+COUNTERS = struct.Struct("=II")
+_FILE = "tests.py"
+_MESSAGE_CHARS = 200
+_FAILURES = 100
+_CALLABLES = (
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.BuiltinMethodType, types.MethodWrapperType, type,
+)  # fmt: skip
+
+
+class Findings:
+    """What the tests have found so far, in the file that the engine reads."""
+
+    def __init__(self, fd: int) -> None:
+        os.ftruncate(fd, COUNTERS.size)
+        self._fd = fd
+        self._counters = mmap.mmap(fd, COUNTERS.size)
+        self._source: list[str] = []
+        self.passed = 0
+        self.failed = 0
+        self.failures: list[list[Any]] = []
+        self.error = ""
+
+    def quote(self, source: str) -> None:
+        """The test code, to quote from in messages."""
+        self._source = source.splitlines()
+
+    def ok(self) -> None:
+        self.passed += 1
+        COUNTERS.pack_into(self._counters, 0, self.passed, self.failed)
+
+    def fail(self) -> None:
+        """Note the exception that is being handled as the failure of a test."""
+        error = sys.exception()
+        assert error is not None
+        trace: str | None = error.__dict__.get("_trace")
+        if len(self.failures) < _FAILURES:
+            name, number = type(error).__name__, error.errno if isinstance(error, OSError) else None
+            self.failures.append([self.passed + self.failed, self._message(error), trace is not None, name, number])
+        self.error = self.error or trace or ""
+        self.failed += 1
+        COUNTERS.pack_into(self._counters, 0, self.passed, self.failed)
+
+    def finish(self, state: str, *, delegated: bool = False, error: str = "") -> None:
+        findings = {"state": state, "failures": self.failures, "delegated": delegated, "error": error or self.error}
+        os.pwrite(self._fd, json.dumps(findings).encode(), COUNTERS.size)
+
+    def _message(self, error: BaseException) -> str:
+        text = ": ".join(filter(None, (type(error).__name__, _text(error))))
+        lines = [frame.tb_lineno for frame in _frames(error) if frame.tb_frame.f_code.co_filename == _FILE]
+        if lines and lines[-1] <= len(self._source):
+            text = f"{self._source[lines[-1] - 1].strip()[:_MESSAGE_CHARS]}: {text}"
+        return text[: 2 * _MESSAGE_CHARS]
+
+
+def _frames(error: BaseException) -> Iterator[types.TracebackType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # it may hold an object of the program's
+        return ""
+
+
+class ExaminerSide(Conversation):
+    """The tests' end of the conversation: lets the program call what it was handed, and nothing else."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.delegated = False
+
+    def request(self, op: str, *args: object, **kwargs: object) -> Any:
+        self.delegated |= op in BETWEEN
+        return super().request(op, *args, **kwargs)
+
+    def export(self, item: object) -> Row:
+        if isinstance(item, types.ModuleType | types.FrameType | types.TracebackType | types.CodeType):
+            raise TypeError(f"a {type(item).__name__} is not handed to the program")
+        return super().export(item)
+
+    def perform(self, op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        target = args[0] if args else None
+        if id(target) not in self._number_of:
+            raise TypeError("the target was never handed out")
+        if op == "call" and isinstance(target, _CALLABLES):
+            return target(*args[1:], **kwargs)
+        if op in ("iter", "next", "len", "getitem") and len(args) <= 2:
+            return {"iter": iter, "next": next, "len": len, "getitem": lambda item, key: item[key]}[op](*args)
+        if op == "getattr" and type(target).__module__ == "tests" and not str(args[1]).startswith("_"):
+            return getattr(target, args[1])
+        raise TypeError(f"{op} is not for the program to ask of a {type(target).__name__}")
+
+
+def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn:
+    """Run the tests that `work` holds, note what they found and end the process."""
+    findings, side = Findings(findings_fd), ExaminerSide(sock)
+    try:
+        code, names = _prepare(work, findings, side)
+    except BaseException as error:  # whatever the caller's code raises, it is no finding about the program
+        findings.finish("unusable", error=f"{type(error).__name__}: {error}")
+        os._exit(0)
+    with contextlib.suppress(Gone):
+        _examine(work, names, code, findings, side)
+    findings.finish("gone" if side.gone else "done", delegated=side.delegated)
+    os._exit(0)
+
+
+def _prepare(work: dict[str, Any], findings: Findings, side: ExaminerSide) -> tuple[types.CodeType, dict[str, Any]]:
+    module = sys.modules["tests"] = types.ModuleType("tests")
+    names = module.__dict__
+    exec(_prompt_code(work["prompt"]), names)
+    side.classes = {name: item for name, item in names.items() if isinstance(item, type) and item.__module__ == "tests"}
+    names["__rrtf_findings"] = findings
+    findings.quote(work["code"])
+    return _test_code(work), names
+
+
+def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, findings: Findings, side: ExaminerSide) -> None:
+    try:
+        side.request("classes", *side.classes)
+        subjects = {entry: side.request("evaluate", entry) for entry in work["entry_points"]}
+        names.update({entry: subject for entry, subject in subjects.items() if entry.isidentifier()})
+        exec(code, names)
+        if work["check"]:
+            names[work["check"]](subjects[work["entry_points"][0]])
+        _run_unittests(names, findings)
+    except Exception:
+        if not findings.failed:  # else it was noted where it arose
+            findings.fail()
+
+
+def _run_unittests(names: dict[str, Any], findings: Findings) -> None:
+    """Run the unittest classes that the test code defines, one finding per method."""
+    for case in [item for item in names.values() if isinstance(item, type) and issubclass(item, unittest.TestCase)]:
+        if case.__module__ == "tests":
+            unittest.defaultTestLoader.loadTestsFromTestCase(case).run(_Result(findings))
+
+
+class _Result(unittest.TestResult):
+    """Passes unittest's results on to the findings."""
+
+    def __init__(self, findings: Findings) -> None:
+        super().__init__()
+        self._findings = findings
+
+    def addSuccess(self, test: unittest.TestCase) -> None:
+        self._findings.ok()
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+        try:
+            raise err[1]
+        except BaseException:
+            self._findings.fail()
+
+    addError = addFailure
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
+        if err is not None:
+            self.addFailure(subtest, err)
+
+
+def _prompt_code(prompt: str) -> types.CodeType:
+    """The prompt's own code. It may end where the program goes on: then the part that stands by itself."""
+    lines = prompt.splitlines(keepends=True)
+    for end in range(len(lines), -1, -1):
+        for tail in ("", "    pass\n"):
+            with contextlib.suppress(SyntaxError):
+                return compile("".join(lines[:end]) + tail, "prompt.py", "exec", dont_inherit=True)
+    raise AssertionError("unreachable: the empty prompt compiles")
+
+
+def _test_code(work: dict[str, Any]) -> types.CodeType:
+    counting = _Counting(work["check"], carry_on=work["stop"] == "run_all")
+    tree = counting.visit(ast.parse(work["code"], _FILE))
+    return compile(ast.fix_missing_locations(tree), _FILE, "exec", dont_inherit=True)
+
+
+class _Counting(ast.NodeTransformer):
+    """Puts a count behind each assert, and a note around it where its failure may let the next one run."""
+
+    def __init__(self, check: str, *, carry_on: bool) -> None:
+        self._check = check
+        self._carry_on = carry_on
+
+    def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
+        if not self._carry_on:
+            return [node, _note("ok")]
+        handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [_note("fail")])
+        return [ast.copy_location(ast.Try([node], [handler], [_note("ok")], []), node)]
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._within(node, self._carry_on and node.name == self._check)
+
+    def _visit_stopping(self, node: ast.AST) -> ast.AST:
+        return self._within(node, False)
+
+    visit_Try = visit_TryStar = visit_With = visit_AsyncWith = visit_ClassDef = visit_AsyncFunctionDef = _visit_stopping
+
+    def _within(self, node: ast.AST, carry_on: bool) -> ast.AST:
+        outside, self._carry_on = self._carry_on, carry_on
+        self.generic_visit(node)
+        self._carry_on = outside
+        return node
+
+
+def _note(method: str) -> ast.stmt:
+    findings = ast.Name("__rrtf_findings", ast.Load())
+    return ast.Expr(ast.Call(ast.Attribute(findings, method, ast.Load()), [], []))

@@ -1,0 +1,68 @@
+"""System calls that Python's standard library does not offer, through ctypes."""
+
+import ctypes
+import os
+import time
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+
+_PR_CAPBSET_DROP = 24
+_PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_SECCOMP_MODE_FILTER = 2
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
+with open("/proc/sys/kernel/cap_last_cap") as _file:
+    _LAST_CAPABILITY = int(_file.read())
+
+
+class _Filter(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def _check(result: int, call: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
+
+
+def mount(kind: bytes, target: bytes, flags: int, options: bytes | None = None) -> None:
+    """Mount a new file system of that kind, such as b"tmpfs". Raises OSError."""
+    _check(_libc.mount(kind, target, kind, flags, options), "mount " + kind.decode())
+
+
+def drop_capabilities() -> None:
+    """Give up every capability for good, in all five sets. Raises OSError."""
+    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, None, 0, 0), "prctl ambient")
+    for capability in range(_LAST_CAPABILITY + 1):
+        _check(_libc.prctl(_PR_CAPBSET_DROP, capability, None, 0, 0), "prctl bounding set")
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def forbid_new_privileges() -> None:
+    """No exec may ever add a privilege again. Raises OSError."""
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, None, 0, 0), "prctl no_new_privs")
+
+
+def own_proc_entries() -> None:
+    """Let this process read its own /proc entries again, which a change of uid takes away. Raises OSError."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, None, 0, 0), "prctl dumpable")
+
+
+def install_seccomp(instructions: bytes) -> None:
+    """Filter the system calls of this process and its children with a BPF program. Raises OSError."""
+    program = _Filter(len(instructions) // 8, instructions)
+    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0), "prctl seccomp")
+
+
+def process_cpu_ns(pid: int) -> int:
+    """CPU time in ns that the threads of one process have used, its children not included. Raises OSError when it is gone."""
+    return time.clock_gettime_ns((~pid << 3) | 2)

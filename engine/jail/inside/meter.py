@@ -1,0 +1,76 @@
+"""The CPU time of a program's whole process tree: from the slot's cgroup where there is one, else from /proc."""
+
+import os
+import time
+from typing import Any, Protocol
+
+from .kernel import process_cpu_ns
+
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+class Watched(Protocol):
+    """What the meter needs of a process."""
+
+    pid: int
+    status: int | None
+
+    def cpu_ns(self) -> int: ...
+
+
+class CpuMeter:
+    """Measures one program at a time. `fd` is a cgroup's cpuacct.usage (v1, in ns) or cpu.stat (v2, in us)."""
+
+    def __init__(self, fd: int | None, cores: int) -> None:
+        self.cores = cores
+        self._fd = fd
+        self._start_ns = 0
+
+    def start(self) -> None:
+        """From here on, what the slot uses is the program's, the examiner's or the zygote's own."""
+        self._start_ns = self._slot_ns() - time.process_time_ns() if self._fd is not None else 0
+
+    def used_ns(self, candidate: Any, examiner: Any = None) -> int:
+        """The CPU time of the candidate's tree so far, in ns."""
+        if self._fd is None:
+            return sum(_tree_cpu_ns(examiner))
+        used = self._slot_ns() - time.process_time_ns() - self._start_ns
+        return max(0, used - (_cpu_ns(examiner) if examiner is not None else 0))
+
+    def finish(self, candidate: Any, examiner: Any = None) -> int:
+        """The CPU time of the candidate's tree once it is dead, in ns."""
+        return max(candidate.cpu_ns(), self.used_ns(candidate, examiner) if self._fd is not None else 0)
+
+    def _slot_ns(self) -> int:
+        assert self._fd is not None
+        text = os.pread(self._fd, 64, 0)
+        return int(text) if text[:1].isdigit() else int(text.split()[1]) * 1000
+
+
+def run_delay_ns(pid: int) -> int:
+    """How long a process was ready to run and waited for a core, in ns; 0 where the kernel does not say."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def _cpu_ns(process: Watched) -> int:
+    return process.cpu_ns() if process.status is not None else process_cpu_ns(process.pid)
+
+
+def _tree_cpu_ns(examiner: Watched | None) -> list[int]:
+    """Of every process in the slot but the zygote and the examiner, its dead children included."""
+    spared = {1, examiner.pid if examiner is not None else 1}
+    times = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) in spared:
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            times.append(process_cpu_ns(int(entry)) + (int(fields[13]) + int(fields[14])) * _TICK_NS)
+        except OSError:
+            continue  # it ended meanwhile
+    return times

@@ -1,0 +1,46 @@
+"""What can be asked for of an object on the other side, by the name of the operation."""
+
+import operator
+from typing import Any
+
+
+def _call(target: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return target(*args, **kwargs)
+
+
+def _enter(target: Any) -> Any:
+    return type(target).__enter__(target)
+
+
+def _exit(target: Any, kind: object, error: object, trace: object) -> Any:
+    return type(target).__exit__(target, kind, error, trace)
+
+
+def _isinstance(kind: Any, item: object) -> bool:
+    return isinstance(item, kind)
+
+
+ALONE: dict[str, Any] = {
+    **{item.__name__: item for item in (len, iter, next, int, float, complex, abs, round, reversed)},
+    **{name: getattr(operator, name) for name in "index neg pos invert getitem setitem delitem".split()},
+    "enter": _enter,
+    "exit": _exit,
+}
+"""Special methods that take nothing, or a key."""
+
+BETWEEN: dict[str, Any] = {
+    **{name: getattr(operator, name) for name in "lt le gt ge add sub mul truediv floordiv mod pow xor matmul".split()},
+    "and": operator.and_,
+    "or": operator.or_,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "isinstance": _isinstance,
+}
+"""Operations on two objects of the other side: they let the program's own classes decide."""
+
+OPERATIONS: dict[str, Any] = {
+    **ALONE,
+    **BETWEEN,
+    **{item.__name__: item for item in (bool, str, repr, getattr, setattr, delattr)},
+    "call": _call,
+}

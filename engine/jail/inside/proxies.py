@@ -1,0 +1,101 @@
+"""What one side holds in place of an object that lives on the other side.
+
+A proxy asks the other side for everything, but for one thing: it never hands over what it is compared or combined
+with. `candidate(3) == 7` with a proxy on the left is False without asking, since the program would learn the 7 and decide by
+itself whether its answer is right. Two proxies may be compared with each other: that the program's own class decides, and the
+conversation remembers that it did (`delegated`).
+"""
+
+from typing import Any, Protocol
+
+from .operations import ALONE, BETWEEN
+
+
+class Asker(Protocol):
+    """The side of a conversation that proxies need."""
+
+    def request(self, op: str, *args: object, **kwargs: object) -> Any: ...
+
+
+class Proxy:
+    """An object of the other side. Its own names start with an underscore, parameters are positional: it may be called with any."""
+
+    __slots__ = ("_conversation", "_name", "_number")
+
+    def __init__(self, conversation: Asker, number: int, name: str, /) -> None:
+        object.__setattr__(self, "_conversation", conversation)
+        object.__setattr__(self, "_number", number)
+        object.__setattr__(self, "_name", name)
+
+    def __getattr__(self, name: str, /) -> Any:
+        return _ask(self, "getattr", name)
+
+    def __setattr__(self, name: str, value: object, /) -> None:
+        _ask(self, "setattr", name, value)
+
+    def __delattr__(self, name: str, /) -> None:
+        _ask(self, "delattr", name)
+
+    def __eq__(self, other: object, /) -> Any:
+        if self is other:
+            return True
+        return _ask(self, "eq", other) if isinstance(other, Proxy) else NotImplemented
+
+    def __ne__(self, other: object, /) -> Any:
+        if self is other:
+            return False
+        return _ask(self, "ne", other) if isinstance(other, Proxy) else NotImplemented
+
+    def __hash__(self, /) -> int:
+        return hash(object.__getattribute__(self, "_number"))
+
+    def __instancecheck__(self, item: object, /) -> bool:
+        return isinstance(item, Proxy) and bool(_ask(self, "isinstance", item))
+
+    def __bool__(self, /) -> bool:
+        return bool(_ask(self, "bool"))
+
+    def __str__(self, /) -> str:
+        return str(_ask(self, "str"))
+
+    def __repr__(self, /) -> str:
+        return str(_ask(self, "repr"))
+
+
+class CallableProxy(Proxy):
+    """A function, a method or a class of the other side."""
+
+    __slots__ = ()
+
+    def __call__(self, /, *args: object, **kwargs: object) -> Any:
+        return _ask(self, "call", *args, **kwargs)
+
+
+def _ask(proxy: Proxy, op: str, /, *args: object, **kwargs: object) -> Any:
+    conversation: Asker = object.__getattribute__(proxy, "_conversation")
+    return conversation.request(op, proxy, *args, **kwargs)
+
+
+def _asking(op: str) -> Any:
+    def method(self: Proxy, /, *args: object) -> Any:
+        return _ask(self, op, *args)
+
+    return method
+
+
+def _between_proxies(op: str) -> Any:
+    def method(self: Proxy, other: object, /) -> Any:
+        return _ask(self, op, other) if isinstance(other, Proxy) else NotImplemented
+
+    return method
+
+
+for _op in ALONE:
+    setattr(Proxy, f"__{_op}__", _asking(_op))
+for _op in BETWEEN.keys() - {"eq", "ne", "isinstance"}:
+    setattr(Proxy, f"__{_op}__", _between_proxies(_op))
+
+
+def proxy_of(conversation: Asker, number: int, name: str, *, is_callable: bool) -> Proxy:
+    """A stand-in for object `number` of the other side, whose class is called `name`."""
+    return (CallableProxy if is_callable else Proxy)(conversation, number, name)

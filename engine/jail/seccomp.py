@@ -1,0 +1,90 @@
+"""The system call filter, as the BPF program that a cell installs.
+
+What syscalls.txt lists is allowed, what it does not list answers ENOSYS, which is what a kernel that lacks the
+call would say, so that libraries fall back to older calls. Three calls are decided by their argument or refused
+by name. A call of another architecture (32-bit calls on a 64-bit kernel) kills the process.
+"""
+
+import errno
+import platform
+import struct
+from dataclasses import dataclass
+from importlib import resources
+
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00020000 | 0x00000080
+"""CLONE_NEW{CGROUP,UTS,IPC,USER,PID,NET,NS,TIME}."""
+_FAMILIES = (1, 2, 10)
+"""AF_UNIX, AF_INET, AF_INET6: the network namespace holds nothing but a loopback."""
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    audit: int
+    column: int
+    clone: int
+    clone3: int
+    socket: int
+
+
+_ARCHITECTURES = {
+    "x86_64": _Architecture(audit=0xC000003E, column=1, clone=56, clone3=435, socket=41),
+    "aarch64": _Architecture(audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198),
+}
+
+
+def filter_program(machine: str | None = None) -> bytes:
+    """The BPF instructions for this machine's architecture. Raises KeyError for one that is not known."""
+    architecture = _ARCHITECTURES[machine or platform.machine()]
+    head = [
+        _jump(_LOAD, _ARCHITECTURE),
+        _jump(_JUMP_EQUAL, architecture.audit, 1, 0),
+        _jump(_RETURN, _KILL),
+        _jump(_LOAD, _NUMBER),
+        _jump(_JUMP_EQUAL, architecture.clone, 0, 4),
+        _jump(_LOAD, _FIRST_ARGUMENT),
+        _jump(_JUMP_SET, _NAMESPACES, 0, 1),
+        _refuse(errno.EPERM),
+        _jump(_RETURN, _ALLOW),
+        _jump(_JUMP_EQUAL, architecture.socket, 0, 3 + len(_FAMILIES)),
+        _jump(_LOAD, _FIRST_ARGUMENT),
+        *(_jump(_JUMP_EQUAL, family, len(_FAMILIES) - index, 0) for index, family in enumerate(_FAMILIES)),
+        _refuse(errno.EAFNOSUPPORT),
+        _jump(_RETURN, _ALLOW),
+    ]
+    return b"".join(head + _search(_edges(_allowed(architecture) - {architecture.clone3}), allowed=False))
+
+
+def _allowed(architecture: _Architecture) -> set[int]:
+    numbers = set()
+    for line in resources.files(__package__).joinpath("syscalls.txt").read_text().splitlines():
+        fields = line.split()
+        if fields and fields[0] != "#" and fields[architecture.column] != "-":
+            numbers.add(int(fields[architecture.column]))
+    return numbers
+
+
+def _edges(numbers: set[int]) -> list[int]:
+    """Where, counting upwards from 0, calls begin to be allowed, begin to be refused, begin to be allowed, ..."""
+    return sorted(number for number in numbers | {number + 1 for number in numbers} if (number in numbers) != (number - 1 in numbers))
+
+
+def _search(edges: list[int], *, allowed: bool) -> list[bytes]:
+    """A binary search for the number; `allowed` says what holds below the first edge."""
+    if not edges:
+        return [_jump(_RETURN, _ALLOW) if allowed else _refuse(errno.ENOSYS)]
+    middle = len(edges) // 2
+    below = _search(edges[:middle], allowed=allowed)
+    above = _search(edges[middle + 1 :], allowed=allowed ^ (middle % 2 == 0))
+    return [_jump(_JUMP_GREATER_EQUAL, edges[middle], len(below), 0), *below, *above]
+
+
+def _refuse(number: int) -> bytes:
+    return _jump(_RETURN, _ERRNO | number)
+
+
+def _jump(code: int, operand: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """One instruction, struct sock_filter. Raises struct.error where a jump is longer than 255 instructions."""
+    return struct.pack("=HBBI", code, if_true, if_false, operand)
