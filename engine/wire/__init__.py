@@ -1,10 +1,18 @@
 """The door: the only place where wire messages become records and records become wire messages.
 
-`values` carries plain Python data, `jobs` the requests, `reports` the answers; `acceptance` says which jobs an
-engine takes. Whatever comes in is checked here, once, so that everything behind the door can rely on its records.
+`values` carries plain Python data, `jobs` the requests, `reports` the answers, `refusals` the errors; `acceptance` says which
+jobs an engine takes. Whatever comes in is checked here, once, so that everything behind the door can rely on its records.
 """
 
 from engine.wire.jobs import MAX_MESSAGE_BYTES, job_from_request, request_from_job
+from engine.wire.refusals import (
+    Refusal,
+    error_from_rejection,
+    error_from_rpc,
+    refusal_of,
+    response_from_refusal,
+    status_of,
+)
 from engine.wire.reports import (
     description_from_message,
     message_from_description,
@@ -14,10 +22,16 @@ from engine.wire.reports import (
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "Refusal",
     "description_from_message",
+    "error_from_rejection",
+    "error_from_rpc",
     "job_from_request",
     "message_from_description",
+    "refusal_of",
     "report_from_message",
     "request_from_job",
+    "response_from_refusal",
     "response_from_report",
+    "status_of",
 ]
