@@ -66,7 +66,7 @@ class CandidateSide(Conversation):
         return trace_of(error)
 
 
-def _fresh_main(name: str) -> types.ModuleType:
+def _fresh_main(module_name: str) -> types.ModuleType:
     """Streams, `__main__` and generators of random numbers as a new interpreter would have them."""
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _writer(1, "strict")  # type: ignore[misc]
@@ -74,11 +74,13 @@ def _fresh_main(name: str) -> types.ModuleType:
     for seeded in ("random", "numpy.random"):
         if seeded in sys.modules:
             sys.modules[seeded].seed()
+    for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
+        del sys.modules[name]  # so that a program may have modules of these names
     sys.argv = [FILE]
-    module = types.ModuleType(name)
+    module = types.ModuleType(module_name)
     module.__dict__["__file__"] = FILE
-    sys.modules["__main__"] = module if name == "__main__" else types.ModuleType("__main__")
-    sys.modules[name] = module
+    sys.modules["__main__"] = module if module_name == "__main__" else types.ModuleType("__main__")
+    sys.modules[module_name] = module
     gc.enable()
     return module
 

@@ -12,24 +12,25 @@ from typing import Any
 
 from . import kernel
 
-HOME = "/tmp"
+HOME = "/box"
+"""The working directory and the only place to write to: empty for every program."""
 _INODES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """What is the same for every cell of a slot: the ids to run as (None: those of the zygote) and the filter."""
+    """What is the same for every cell of a slot: the filter, and (uid, gid) of candidate and examiner (None: the zygote's)."""
 
     seccomp: bytes
-    ids: tuple[int, int] | None
+    ids: tuple[tuple[int, int], tuple[int, int]] | None
     limit_by_rlimits: bool
     """No cgroup bounds the memory and the processes, so resource limits of each process have to."""
 
 
-def enter(bars: Bars, limits: dict[str, Any], keep: list[int]) -> None:
-    """Never to be left. `keep` are the file descriptors that stay open beside 0, 1 and 2. Raises OSError."""
+def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> None:
+    """Never to be left. `role` is 0 for the candidate, 1 for the examiner. `keep` are the file descriptors that stay open beside 0, 1 and 2. Raises OSError."""
     os.unshare(os.CLONE_NEWNS | os.CLONE_NEWIPC)
-    ids = bars.ids or (os.getuid(), os.getgid())
+    ids = bars.ids[role] if bars.ids is not None else (os.getuid(), os.getgid())
     options = f"size={limits['memory_bytes']},nr_inodes={_INODES},mode=0755,uid={ids[0]},gid={ids[1]}"
     kernel.mount(b"tmpfs", HOME.encode(), kernel.MS_NOSUID | kernel.MS_NODEV, options.encode())
     kernel.mount(b"proc", b"/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
@@ -39,8 +40,8 @@ def enter(bars: Bars, limits: dict[str, Any], keep: list[int]) -> None:
     _limit(limits, bars.limit_by_rlimits)
     if bars.ids is not None:
         os.setgroups([])
-        os.setresgid(ids[1], ids[1], ids[1])
-        os.setresuid(ids[0], ids[0], ids[0])
+        os.setresgid(*[ids[1]] * 3)
+        os.setresuid(*[ids[0]] * 3)
     kernel.drop_capabilities()
     kernel.own_proc_entries()
     kernel.forbid_new_privileges()

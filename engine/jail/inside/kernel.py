@@ -38,11 +38,15 @@ def mount(kind: bytes, target: bytes, flags: int, options: bytes | None = None) 
     _check(_libc.mount(kind, target, kind, flags, options), "mount " + kind.decode())
 
 
-def drop_capabilities() -> None:
-    """Give up every capability for good, in all five sets. Raises OSError."""
+def regain_no_capabilities() -> None:
+    """No exec of this process or its children may ever give a capability. Raises OSError."""
     _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, None, 0, 0), "prctl ambient")
     for capability in range(_LAST_CAPABILITY + 1):
         _check(_libc.prctl(_PR_CAPBSET_DROP, capability, None, 0, 0), "prctl bounding set")
+
+
+def drop_capabilities() -> None:
+    """Give up every capability held. Raises OSError."""
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
 

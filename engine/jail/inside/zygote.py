@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 
 from . import candidate, examiner
 from .cell import Bars, enter, write_files
+from .kernel import regain_no_capabilities
 from .meter import CpuMeter, run_delay_ns
 
 _MESSAGE_BYTES = 1 << 16
@@ -118,7 +119,7 @@ class Zygote:
             os._exit(99)
 
     def _enter(self, mark: int, limits: dict[str, Any], keep: list[int]) -> None:
-        enter(self.bars, limits, keep)
+        enter(self.bars, mark, limits, keep)
         _ENTERED.pack_into(self.marks, mark * _ENTERED.size, time.process_time_ns())
         self.marks.close()
 
@@ -209,6 +210,7 @@ def main(fds: dict[str, int]) -> None:
         importlib.import_module(name)
     bars = Bars(base64.b64decode(settings["seccomp"]), settings["ids"], settings["limit_by_rlimits"])
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
+    regain_no_capabilities()
     gc.collect()
     gc.disable()
     gc.freeze()

@@ -1,0 +1,305 @@
+"""One cgroup per slot, of version 1 or 2: bounds and measures memory, processes and CPU time of everything in it.
+
+An engine owns one folder, named after its process, in each hierarchy; each slot has a folder in there. Nothing is
+shared between slots. An engine that was killed leaves empty folders: the next one to start sweeps them.
+
+    version 1    <mount of memory, pids, cpuacct>/<the engine's own cgroup>/rrtf-engine-<pid>-<start>/slot-<n>
+    version 2    <mount>/<a group whose controllers can be handed on>/rrtf-engine-<pid>-<start>/slot-<n>
+
+`find_hierarchy` says what this host has; where nothing can be had it says why, and the engine falls back to resource limits.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = "rrtf-engine-"
+_V1_CONTROLLERS = ("memory", "pids", "cpuacct")
+_V2_CONTROLLERS = ("memory", "pids")
+_EMPTYING_MS = 2000
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a slot's cgroup has counted since it was made."""
+
+    oom_kills: int
+    refused_forks: int
+    memory_bytes: int
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Where groups can be made: one folder per controller in version 1, one for all in version 2."""
+
+    version: int
+    folders: dict[str, Path]
+
+    def below(self, name: str) -> "Hierarchy":
+        """The same hierarchy, one folder further down."""
+        return Hierarchy(self.version, {controller: folder / name for controller, folder in self.folders.items()})
+
+
+def find_hierarchy() -> Hierarchy | str:
+    """Where this process may make groups, or why it may not."""
+    own = _own_groups()
+    mounts = _mounts()
+    if all(controller in mounts for controller in _V1_CONTROLLERS):
+        folders = {controller: _nested(mounts[controller], own.get(controller, "/")) for controller in _V1_CONTROLLERS}
+        found = Hierarchy(1, folders)
+        return found if _can_make_groups(found) else f"no permission to make groups in {folders['memory']}"
+    if "" not in mounts:
+        return "no cgroup file system is mounted"
+    reasons = []
+    for folder in dict.fromkeys((_nested(mounts[""], own.get("", "/")), mounts[""])):
+        reason = _hand_on_controllers(folder)
+        if reason is None:
+            return Hierarchy(2, {"memory": folder})
+        reasons.append(reason)
+    return "; ".join(reasons)
+
+
+def _own_groups() -> dict[str, str]:
+    """The cgroup of this process by controller; version 2 has the empty name."""
+    groups = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups.update(dict.fromkeys(controllers.split(","), path))
+    return groups
+
+
+def _mounts() -> dict[str, Path]:
+    """Where each controller is mounted; version 2 has the empty name."""
+    mounts: dict[str, Path] = {}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, target, kind, options, *_ = line.split()
+        if kind == "cgroup":
+            mounts.update({option: Path(target) for option in options.split(",")})
+        elif kind == "cgroup2":
+            mounts[""] = Path(target)
+    return mounts
+
+
+def _nested(mount: Path, own: str) -> Path:
+    """The process's own group below a mount; the mount itself where a namespace or container hides it."""
+    folder = mount / own.lstrip("/")
+    return folder if folder.is_dir() else mount
+
+
+def _can_make_groups(hierarchy: Hierarchy) -> bool:
+    name = f"{PREFIX}{os.getpid()}-probe"
+    try:
+        for folder in hierarchy.folders.values():
+            (folder / name).mkdir()
+            (folder / name).rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _hand_on_controllers(folder: Path) -> str | None:
+    """Let groups below a version 2 group use the controllers; returns why that is not possible.
+
+    A group that hands controllers on may hold no process, the root group excepted. Where this process is the only
+    one of its group, as in a container or a service, it moves into a leaf of its own first.
+    """
+    offered = (folder / "cgroup.controllers").read_text().split()
+    missing = [controller for controller in _V2_CONTROLLERS if controller not in offered]
+    if missing:
+        return f"{folder} does not offer the controllers {' and '.join(missing)}"
+    switches = "".join(f"+{controller} " for controller in _V2_CONTROLLERS)
+    try:
+        with contextlib.suppress(OSError):
+            (folder / "cgroup.subtree_control").write_text(switches)
+        if not set(_V2_CONTROLLERS) <= set((folder / "cgroup.subtree_control").read_text().split()):
+            if (folder / "cgroup.procs").read_text().split() != [str(os.getpid())]:
+                return f"{folder} holds other processes, so it cannot hand its controllers on"
+            leaf = folder / f"{PREFIX}self"
+            leaf.mkdir(exist_ok=True)
+            (leaf / "cgroup.procs").write_text(str(os.getpid()))
+            (folder / "cgroup.subtree_control").write_text(switches)
+        probe = Hierarchy(2, {"memory": folder})
+        return None if _can_make_groups(probe) else f"no permission to make groups in {folder}"
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+
+
+class EngineGroups:
+    """The groups of one engine. Raises OSError where they cannot be made."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        sweep()
+        self._own = hierarchy.below(f"{PREFIX}{os.getpid()}-{_start_time(os.getpid())}")
+        for folder in self._own.folders.values():
+            folder.mkdir(exist_ok=True)
+            if hierarchy.version == 2:
+                (folder / "cgroup.subtree_control").write_text("".join(f"+{controller} " for controller in _V2_CONTROLLERS))
+
+    def slot(self, number: int) -> "SlotGroup":
+        """A new group for that slot; what an earlier one left is killed. Raises OSError."""
+        return SlotGroup(self._own.below(f"slot-{number}"))
+
+    def close(self) -> None:
+        """Remove what is left, slots included."""
+        for folder in self._own.folders.values():
+            _remove(folder)
+
+
+class SlotGroup:
+    """The group of one slot. Its files stay open: they are read for every program."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self._hierarchy = hierarchy
+        self._version = hierarchy.version
+        for folder in hierarchy.folders.values():
+            _remove(folder)
+            folder.mkdir()
+        self._memory = hierarchy.folders["memory"]
+        self._pids = hierarchy.folders.get("pids", self._memory)
+        if self._version == 2:
+            with contextlib.suppress(OSError):  # no swap accounting
+                (self._memory / "memory.swap.max").write_text("0")
+        names = _FILES[self._version]
+        self._fds = {role: _open(self._memory / name) for role, name in names.items()}
+        self._fds["forks"] = _open(self._pids / "pids.events")
+        self._limits: dict[Path, int] = {}
+
+    @property
+    def entrances(self) -> list[Path]:
+        """The files that a process writes its pid to in order to join."""
+        return [folder / "cgroup.procs" for folder in self._hierarchy.folders.values()]
+
+    @property
+    def cpu_meter(self) -> Path:
+        if self._version == 1:
+            return self._hierarchy.folders["cpuacct"] / "cpuacct.usage"
+        return self._memory / "cpu.stat"
+
+    def limit(self, memory_bytes: int, processes: int) -> None:
+        """Bound the slot; only what differs from the last call is written. Raises OSError."""
+        if self._version == 2:
+            self._set(self._memory / "memory.max", memory_bytes)
+        else:
+            self._limit_memory_v1(memory_bytes)
+        self._set(self._pids / "pids.max", processes)
+
+    def reset_peak(self) -> None:
+        """Forget the peak. Kernels before 6.12 cannot in version 2: there the peak is that of the slot's life."""
+        fd = self._fds["peak"]
+        if fd is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(fd, b"0", 0)
+
+    def read(self) -> Readings:
+        """What was counted so far. Raises OSError."""
+        now = _number(self._fds["now"])
+        return Readings(
+            oom_kills=_field(self._fds["events"], b"oom_kill"),
+            refused_forks=_field(self._fds["forks"], b"max"),
+            memory_bytes=now,
+            peak_memory_bytes=max(now, _number(self._fds["peak"])),
+        )
+
+    def processes(self) -> int:
+        """How many processes and threads are in the slot now."""
+        return int((self._pids / "pids.current").read_text())
+
+    def close(self) -> None:
+        """Kill what is inside and remove the group. Raises OSError."""
+        for fd in self._fds.values():
+            if fd is not None:
+                os.close(fd)
+        for folder in self._hierarchy.folders.values():
+            _remove(folder)
+
+    def _limit_memory_v1(self, memory_bytes: int) -> None:
+        """Memory alone may never be bounded higher than memory with swap, so the order depends on the direction."""
+        files = [self._memory / "memory.limit_in_bytes", self._memory / "memory.memsw.limit_in_bytes"]
+        if memory_bytes > self._limits.get(files[0], sys.maxsize):
+            files.reverse()
+        for file in files:
+            if file.exists():
+                self._set(file, memory_bytes)
+
+    def _set(self, file: Path, value: int) -> None:
+        if self._limits.get(file) != value:
+            file.write_text(str(value))
+            self._limits[file] = value
+
+
+_FILES = {
+    1: {"events": "memory.oom_control", "now": "memory.usage_in_bytes", "peak": "memory.max_usage_in_bytes"},
+    2: {"events": "memory.events", "now": "memory.current", "peak": "memory.peak"},
+}
+
+
+def sweep() -> list[str]:
+    """Remove the groups of engines that live no more, wherever they were; returns their names."""
+    dead = set()
+    for mount in set(_mounts().values()):
+        for folder, inner, _ in os.walk(mount):
+            for name in [entry for entry in inner if entry.startswith(PREFIX)]:
+                inner.remove(name)
+                pid, _, start = name.removeprefix(PREFIX).partition("-")
+                if pid.isdigit() and _start_time(int(pid)) != start:
+                    with contextlib.suppress(PermissionError):  # another user's
+                        _remove(Path(folder, name))
+                        dead.add(name)
+    return sorted(dead)
+
+
+def _remove(folder: Path) -> None:
+    """Kill every process in a group and below, then remove it. Raises OSError where that takes too long."""
+    if not folder.is_dir():
+        return
+    for inner in [entry for entry in folder.iterdir() if entry.is_dir()]:
+        _remove(inner)
+    deadline = time.monotonic() + _EMPTYING_MS / 1000
+    while True:
+        for pid in (folder / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+        try:
+            folder.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _open(file: Path) -> int | None:
+    for flags in (os.O_RDWR, os.O_RDONLY):
+        with contextlib.suppress(OSError):
+            return os.open(file, flags | os.O_CLOEXEC)
+    return None  # this kernel does not count that
+
+
+def _text(fd: int | None) -> bytes:
+    return os.pread(fd, 4096, 0) if fd is not None else b""
+
+
+def _number(fd: int | None) -> int:
+    return int(_text(fd) or 0)
+
+
+def _field(fd: int | None, name: bytes) -> int:
+    for line in _text(fd).splitlines():
+        key, _, value = line.partition(b" ")
+        if key == name:
+            return int(value)
+    return 0

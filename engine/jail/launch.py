@@ -1,0 +1,27 @@
+"""Becomes nsjail: joins the cgroups named in front of "--", then runs the command behind it.
+
+A program of its own, so that the process that becomes the jail is in its cgroups before it does anything, and so that the
+engine, which has threads, need not run Python code between fork and exec.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    cut = sys.argv.index("--")
+    parent, entrances, command = int(sys.argv[1]), sys.argv[2:cut], sys.argv[cut + 1 :]
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("the engine was gone before its jail began")
+    for entrance in entrances:
+        with open(entrance, "w") as file:
+            file.write(str(os.getpid()))
+    os.execv(command[0], command)
+
+
+main()

