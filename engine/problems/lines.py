@@ -53,7 +53,7 @@ class MbppLine(_Line):
     test_imports: list[str] = []
 
     def problem(self) -> Problem:
-        names = names_from_program("\n".join([*self.test_imports, self.test_setup_code, *self.test_list]), self.code)
+        names = names_from_program("\n".join([*self.test_imports, *self.test_list, self.test_setup_code]), self.code)
         set_up_by_program = names_from_program(self.test_setup_code, self.code, strict=False).entry_points
         trusted = [*self.test_imports, *names.imports, *([] if set_up_by_program else [self.test_setup_code])]
         tested = [*([self.test_setup_code] if set_up_by_program else []), *self.test_list]

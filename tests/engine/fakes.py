@@ -95,7 +95,9 @@ async def nothing_to_prove(_: object) -> None:
 
 
 @asynccontextmanager
-async def fake_engine(tmp_path: Path, *, stream_window: int = 8, drain_time_ms: int = 60_000, **options) -> AsyncIterator[FakeEngine]:
+async def fake_engine(
+    tmp_path: Path, *, stream_window: int = 8, drain_time_ms: int = 60_000, **options
+) -> AsyncIterator[FakeEngine]:
     """An engine that listens on a socket in `tmp_path` and executes nothing real."""
     executor, stop, ready = FakeExecutor(), Stop(), asyncio.Event()
     address = f"unix:{tmp_path}/engine.sock"

@@ -1,0 +1,88 @@
+"""Whether what a program wrote is what was expected. Pure functions, outside of every jail.
+
+What a program writes is hostile, so these are total: any bytes, linear work, no exception. The answer is None where the two
+are equal and otherwise one short line for people about the first difference.
+"""
+
+import math
+import re
+
+from engine.records import CompareRule
+
+TOKEN_TOLERANCE = 1e-6
+_EXCERPT = 60
+_NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?")
+_MAX_NUMBER_BYTES = 400
+"""A longer token is no number: converting it would cost more than its length."""
+
+
+def stdout_difference(rule: CompareRule, expected: bytes, actual: bytes) -> str | None:
+    """How a program's stdout differs from what is expected; None where it does not."""
+    if actual == expected:
+        return None
+    match rule:
+        case CompareRule.EXACT:
+            return _byte_difference(expected, actual)
+        case CompareRule.LINES:
+            return _first_difference("line", _lines(expected), _lines(actual), numbers=False)
+        case CompareRule.TOKENS:
+            return _first_difference("token", expected.split(), actual.split(), numbers=True)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Lines without the white space at their ends, and without empty lines at the end."""
+    lines = [line.rstrip() for line in data.split(b"\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _byte_difference(expected: bytes, actual: bytes) -> str:
+    common = _common_prefix(expected, actual)
+    return f"byte {common + 1}: expected {_excerpt(expected[common:])}, got {_excerpt(actual[common:])}"
+
+
+def _first_difference(what: str, expected: list[bytes], actual: list[bytes], *, numbers: bool) -> str | None:
+    for number, (wanted, got) in enumerate(zip(expected, actual, strict=False), start=1):
+        if wanted != got and not (numbers and _same_number(wanted, got)):
+            return f"{what} {number}: expected {_excerpt(wanted, got)}, got {_excerpt(got, wanted)}"
+    common = min(len(expected), len(actual))
+    if len(expected) > common:
+        return f"{what} {common + 1}: expected {_excerpt(expected[common])}, got the end of the output"
+    if len(actual) > common:
+        return f"{what} {common + 1}: expected the end of the output, got {_excerpt(actual[common])}"
+    return None
+
+
+def _same_number(one: bytes, other: bytes) -> bool:
+    """Whether both are numbers, at least one with a decimal point, within the tolerance of each other."""
+    if max(len(one), len(other)) > _MAX_NUMBER_BYTES or b"." not in one + other:
+        return False
+    if not _NUMBER.fullmatch(one) or not _NUMBER.fullmatch(other):
+        return False
+    left, right = float(one), float(other)
+    return (
+        math.isfinite(left)
+        and math.isfinite(right)
+        and math.isclose(left, right, rel_tol=TOKEN_TOLERANCE, abs_tol=TOKEN_TOLERANCE)
+    )
+
+
+def _excerpt(data: bytes, beside: bytes = b"") -> str:
+    """The data as a short literal, from shortly before where it leaves `beside`."""
+    if not data:
+        return "nothing"
+    start = 0
+    if len(data) > _EXCERPT and beside:
+        start = max(0, _common_prefix(data, beside) - _EXCERPT // 3)
+    shown = data[start : start + _EXCERPT].decode("utf-8", "backslashreplace")
+    return f"{'...' if start else ''}{shown!r}{'...' if len(data) > start + _EXCERPT else ''}"
+
+
+def _common_prefix(one: bytes, other: bytes) -> int:
+    """How many bytes at the start are the same, found by halving: comparing slices is what computers are fast at."""
+    low, high = 0, min(len(one), len(other)) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle)
+    return low

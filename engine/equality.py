@@ -1,0 +1,130 @@
+"""Whether the plain data that came out of a jail is what was expected. Pure, outside of every jail.
+
+Equality is that of Python on exactly the built-in types, except that nan is nan: 1 is 1.0 and True is 1, a list is no tuple, a
+set is a frozenset. No method of any other type is ever called, so a value cannot have a say in its own comparison. Lists,
+tuples and dicts are walked without recursion, so depth does no harm; what is inside sets and keys is hashable, hence rarely
+deep, and counts as different beyond MAX_HASHED_DEPTH. A float tolerance holds everywhere but inside sets and keys.
+"""
+
+import cmath
+import math
+import reprlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+MAX_HASHED_DEPTH = 100
+
+_NUMBERS = (bool, int, float, complex)
+_SCALARS = (type(None), str, bytes, *_NUMBERS)
+_NAN = object()
+
+type _Path = tuple[_Path, object] | None
+
+
+def value_difference(expected: object, actual: object, *, float_tolerance: float = 0.0) -> str | None:
+    """How a value differs from what is expected: None, or one short line about the first place where it does."""
+    pending: list[tuple[_Path, object, object]] = [(None, expected, actual)]
+    while pending:
+        path, wanted, got = pending.pop()
+        if isinstance(wanted, list | tuple) and isinstance(got, list | tuple) and type(wanted) is type(got):
+            if len(wanted) != len(got):
+                return f"{_where(path)}expected {len(wanted)} items, got {len(got)}: {_short(got)}"
+            pending.extend(((path, index), wanted[index], got[index]) for index in reversed(range(len(wanted))))
+        elif isinstance(wanted, dict) and isinstance(got, dict) and type(wanted) is type(got):
+            pairs = _paired(wanted, got)
+            if isinstance(pairs, str):
+                return _where(path) + pairs
+            pending.extend(((path, key), one, other) for key, one, other in reversed(pairs))
+        elif not _same(wanted, got, float_tolerance):
+            return f"{_where(path)}expected {_short(wanted)}, got {_short(got)}"
+    return None
+
+
+def _paired(wanted: dict[object, object], got: dict[object, object]) -> list[tuple[object, object, object]] | str:
+    """The values of both dicts by key, or what is wrong with the keys."""
+    if len(wanted) != len(got):
+        return f"expected {len(wanted)} keys, got {len(got)}: {_short(got)}"
+    values: defaultdict[object, Iterator[object]] = defaultdict(lambda: iter(()))
+    by_key: defaultdict[object, list[object]] = defaultdict(list)
+    for key, value in got.items():
+        by_key[_hashed(key)].append(value)
+    values.update((key, iter(found)) for key, found in by_key.items())
+    pairs = []
+    for key, value in wanted.items():
+        other = next(values[_hashed(key)], _NAN)
+        if other is _NAN:
+            return f"expected the key {_short(key)}, which is missing"
+        pairs.append((key, value, other))
+    return pairs
+
+
+def _same(wanted: object, got: object, tolerance: float) -> bool:
+    if type(wanted) in _NUMBERS and type(got) in _NUMBERS:
+        return _same_number(wanted, got, tolerance)
+    if type(wanted) in (set, frozenset) and type(got) in (set, frozenset):
+        return _hashed(frozenset(wanted)) == _hashed(frozenset(got))  # type: ignore[call-overload]  # both are sets
+    return type(wanted) is type(got) and type(wanted) in _SCALARS and wanted == got
+
+
+def _same_number(wanted: object, got: object, tolerance: float) -> bool:
+    assert isinstance(wanted, int | float | complex)
+    assert isinstance(got, int | float | complex)
+    if wanted == got:
+        return True
+    if isinstance(wanted, complex) or isinstance(got, complex):
+        one, other = complex(wanted), complex(got)
+        if _nan_as_marker(one) == _nan_as_marker(other):
+            return True
+        return bool(tolerance) and cmath.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+    if wanted != wanted and got != got:
+        return True
+    if not tolerance or not (isinstance(wanted, float) or isinstance(got, float)):
+        return False
+    try:
+        return math.isclose(wanted, got, rel_tol=tolerance, abs_tol=tolerance)
+    except OverflowError:
+        return False
+
+
+def _hashed(value: object, depth: int = 0) -> object:
+    """A hashable stand-in that is equal for equal values, nan included. Each unknown thing gets one of its own."""
+    if depth > MAX_HASHED_DEPTH:
+        return object()
+    if type(value) is float and value != value:
+        return _NAN
+    if isinstance(value, complex) and type(value) is complex and value != value:
+        return (_NAN, *_nan_as_marker(value))
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(_hashed(item, depth + 1) for item in value)
+    if isinstance(value, frozenset) and type(value) is frozenset:
+        return frozenset(Counter(_hashed(item, depth + 1) for item in value).items())
+    return value if type(value) in _SCALARS else object()
+
+
+def _nan_as_marker(number: complex) -> tuple[object, object]:
+    real, imaginary = number.real, number.imag
+    return (_NAN if real != real else real, _NAN if imaginary != imaginary else imaginary)
+
+
+class _Short(reprlib.Repr):
+    """Literals of a few dozen characters, whatever the value."""
+
+    def __init__(self) -> None:
+        super().__init__(maxstring=60, maxother=60, maxlevel=4, maxlist=6, maxtuple=6, maxset=6, maxfrozenset=6, maxdict=4)
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 1_000 else f"an integer of {x.bit_length()} bits"
+
+
+_short = _Short().repr
+
+
+def _where(path: _Path) -> str:
+    parts: list[str] = []
+    while path is not None:
+        path, key = path
+        parts.append(f"[{_short(key)}]")
+    parts.reverse()
+    if len(parts) > 8:
+        parts[4:-4] = ["..."]
+    return f"at {''.join(parts)}: " if parts else ""
