@@ -21,7 +21,7 @@ _NAN = object()
 type _Path = tuple[_Path, object] | None
 
 
-def value_difference(expected: object, actual: object, *, float_tolerance: float = 0.0) -> str | None:
+def value_difference(expected: object, actual: object, float_tolerance: float = 0.0) -> str | None:
     """How a value differs from what is expected: None, or one short line about the first place where it does."""
     pending: list[tuple[_Path, object, object]] = [(None, expected, actual)]
     while pending:
