@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.compare import stdout_difference, value_difference
+from engine.compare import stdout_difference
+from engine.equality import value_difference
 from engine.records import CompareRule
 
 EXACT, LINES, TOKENS = CompareRule.EXACT, CompareRule.LINES, CompareRule.TOKENS
