@@ -3,6 +3,7 @@
     EngineError
     ├── BadJob             the job cannot be run as it is; do not retry
     ├── ProblemError       a problems or samples file is malformed; names file and line
+    ├── BadConfig          a setting that is none, or not of its kind
     ├── Busy               the queue is full; retry after `retry_after_ms`
     ├── Unavailable        the engine takes no jobs at the moment; retry after `retry_after_ms`
     │   ├── Starting       ... because it is not ready yet
@@ -15,7 +16,7 @@
     └── EngineFault        a fault of the engine's own code
 
 Every message is one line that names the cause and, where there is one, the cure: the command line prints it as it is
-and exits with 2. The server turns the first four kinds into gRPC statuses (engine.refusals), the client turns them back.
+and exits with 2. The server turns BadJob, Busy and Unavailable into gRPC statuses (engine.refusals), the client turns them back.
 """
 
 
@@ -29,6 +30,10 @@ class BadJob(EngineError, ValueError):
 
 class ProblemError(EngineError, ValueError):
     """A file of problems or samples is malformed. The message names the file, the line, the cause and the cure."""
+
+
+class BadConfig(EngineError, ValueError):
+    """A setting that does not exist or has a value that it cannot have. The message names it."""
 
 
 class Busy(EngineError):

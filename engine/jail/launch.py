@@ -8,19 +8,20 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
+    """argv: the engine's pid, files to write the own pid to, "--", the command."""
     cut = sys.argv.index("--")
     parent, entrances, command = int(sys.argv[1]), sys.argv[2:cut], sys.argv[cut + 1 :]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("the engine was gone before its jail began")
     for entrance in entrances:
-        with open(entrance, "w") as file:
-            file.write(str(os.getpid()))
+        Path(entrance).write_text(str(os.getpid()))
     os.execv(command[0], command)
 
 

@@ -127,7 +127,7 @@ def _mounts(interpreter: Interpreter) -> list[MountPt]:
     wanted = [Path(path) for path in (*_LIBRARIES, *_READ_ONLY, *_DEVICES)]
     for path in [*wanted, *interpreter.folders]:
         if path.is_symlink() and path not in interpreter.folders:
-            mounts.append(MountPt(src=os.readlink(path), dst=str(path), is_symlink=True))
+            mounts.append(MountPt(src=str(path.readlink()), dst=str(path), is_symlink=True))
         elif path.exists() and not any(path != other and path.is_relative_to(other) for other in interpreter.folders):
             mounts.append(_bind(path, str(path)))
     taken = any(folder.is_relative_to("/tmp") for folder in interpreter.folders)

@@ -68,7 +68,8 @@ def _allowed(architecture: _Architecture) -> set[int]:
 
 def _edges(numbers: set[int]) -> list[int]:
     """Where, counting upwards from 0, calls begin to be allowed, begin to be refused, begin to be allowed, ..."""
-    return sorted(number for number in numbers | {number + 1 for number in numbers} if (number in numbers) != (number - 1 in numbers))
+    candidates = numbers | {number + 1 for number in numbers}
+    return sorted(number for number in candidates if (number in numbers) != (number - 1 in numbers))
 
 
 def _search(edges: list[int], *, allowed: bool) -> list[bytes]:

@@ -34,6 +34,8 @@ _MESSAGE_BYTES = 1 << 16
 _START_TIME_S = 30.0
 _OVERDUE_S = 60.0
 """How long beyond four times its wall time a program may keep its slot before the slot counts as broken."""
+_OBEY_S = 10.0
+"""How long a slot may take to end a program that is taken back."""
 _OWN_PROCESSES = 3
 """nsjail, zygote, examiner: what a slot's group holds beside the program."""
 FINDINGS_BYTES = 1 << 20
@@ -98,11 +100,14 @@ class SlotSettings:
 class Slot:
     """Made by `Slot.open`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, fds: dict[str, int], group: SlotGroup | None) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], control: socket.socket, fds: dict[str, int], group: SlotGroup | None
+    ) -> None:
         self._process = process
         self._control = control
         self._fds = fds
         self._group = group
+        self.broken = False
         self._baseline_bytes = 0
         self._readings = Readings(0, 0, 0, 0)
 
@@ -157,12 +162,20 @@ class Slot:
             try:
                 text = await asyncio.wait_for(asyncio.shield(answer), order.limits.wall_time_ms / 1000 * 4 + _OVERDUE_S)
             except asyncio.CancelledError:
-                self._control.send(b"{}")
-                await asyncio.wait_for(answer, _OVERDUE_S)
+                await self._cancel(answer)
                 raise
             return self._account(json.loads(text), order)
         except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            self.broken = True
             raise SlotBroken(f"{type(error).__name__}: {error}") from error
+
+    async def _cancel(self, answer: asyncio.Future[bytes]) -> None:
+        """End the program under way and wait until it is dead; a slot that does not obey is broken."""
+        try:
+            self._control.send(b"{}")
+            self.broken = not await asyncio.wait_for(answer, _OBEY_S)
+        except (OSError, TimeoutError):
+            self.broken = True
 
     def _prepare(self, order: Order) -> None:
         inputs = {"work": order.work, "stdin": order.stdin, "tests": order.tests}

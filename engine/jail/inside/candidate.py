@@ -103,7 +103,7 @@ def _compile(source: bytes, report_fd: int) -> types.CodeType:
 
 
 def _call_each(work: dict[str, Any], module: types.ModuleType, report_fd: int) -> None:
-    """Call the entry point once per test; one line of JSON each, {"index", then "ok" and "rows" or the report of an exception}."""
+    """Call the entry point once per test. A line of JSON each: "index", and "ok" with "rows" or the report of an exception."""
     peer = PlainData()
     for index, test in enumerate(work["tests"]):
         decoder = Decoder(test["rows"], peer)

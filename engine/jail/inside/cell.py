@@ -28,7 +28,10 @@ class Bars:
 
 
 def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> None:
-    """Never to be left. `role` is 0 for the candidate, 1 for the examiner. `keep` are the file descriptors that stay open beside 0, 1 and 2. Raises OSError."""
+    """Never to be left. `role` is 0 for the candidate, 1 for the examiner; of file descriptors 0, 1, 2 and `keep` stay open.
+
+    Raises OSError.
+    """
     os.unshare(os.CLONE_NEWNS | os.CLONE_NEWIPC)
     ids = bars.ids[role] if bars.ids is not None else (os.getuid(), os.getgid())
     options = f"size={limits['memory_bytes']},nr_inodes={_INODES},mode=0755,uid={ids[0]},gid={ids[1]}"

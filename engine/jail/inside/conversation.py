@@ -1,8 +1,11 @@
 """Two processes speaking over a socket: the examiner asks the candidate to do things with its objects, and
 the candidate asks the examiner to call what it was handed.
 
-A frame is four bytes of length and a JSON object. A request is {"op": name, "args": atoms, "kwargs": {name: atom}, "rows": table};
-whoever waits for a reply answers the requests that come meanwhile, so calls nest like calls do. A reply is
+A frame is four bytes of length and a JSON object. A request is
+
+    {"op": name, "args": atoms, "kwargs": {name: atom}, "rows": table}
+
+Whoever waits for a reply answers the requests that come meanwhile, so calls nest like calls do. A reply is
 
     {"ok": atom, "rows": table, "changed": [[n, row], ...]}      row n of the request's table changed in place
     {"raised": [name, names of its bases], "args": atoms, "rows": table, "text": str, "trace": str}
@@ -45,9 +48,9 @@ class Conversation:
     def request(self, op: str, *args: object, **kwargs: object) -> Any:
         """Ask the other side. Raises what it raised, and `Gone`."""
         encoder = Encoder(self)
-        message = {"op": op, "args": [encoder.encode(arg) for arg in args]}
-        message["kwargs"] = {name: encoder.encode(value) for name, value in kwargs.items()}
-        message["rows"] = encoder.rows
+        atoms = [encoder.encode(arg) for arg in args]
+        named = {name: encoder.encode(value) for name, value in kwargs.items()}
+        message = {"op": op, "args": atoms, "kwargs": named, "rows": encoder.rows}
         try:
             self._send(message)
             return self._reply(encoder)

@@ -180,11 +180,11 @@ def _member(decoder: Decoder, row: Row) -> object:
 
 def _namedtuple(decoder: Decoder, row: Row) -> object:
     _, name, fields, atoms = row
-    kind = decoder._peer.classes.get(name)
+    kind: Any = decoder._peer.classes.get(name)
     if kind is None or not issubclass(kind, tuple) or list(getattr(kind, "_fields", ())) != fields:
         if not all(type(word) is str and word.isidentifier() and not keyword.iskeyword(word) for word in (name, *fields)):
             raise Malformed("not the names of a named tuple")
-        kind = collections.namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024  # checked names only
+        kind = collections.namedtuple(name, fields)  # type: ignore[misc, no-redef]  # of names that were checked
     values = decoder.values(atoms)
     if len(values) != len(fields):
         raise Malformed("a named tuple of another length")
@@ -259,5 +259,5 @@ _LEAVES: dict[str, Any] = {
     "numpy": _numpy,
     "known": lambda decoder, row: decoder._known[row[1]],
 }
-_PLAIN_KINDS = frozenset("list tuple set frozenset dict bytearray scalar int complex bytes".split())
+_PLAIN_KINDS = frozenset(["list", "tuple", "set", "frozenset", "dict", "bytearray", "scalar", "int", "complex", "bytes"])
 MUTABLE_KINDS = frozenset(_EMPTY)

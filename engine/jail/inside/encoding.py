@@ -93,13 +93,14 @@ class Encoder:
     def _row(self, value: Any) -> Row:
         kind = type(value)
         if (writer := _WRITERS.get(kind)) is not None:
-            return writer(self, value)
+            row: Row = writer(self, value)
+            return row
         if self._peer.classes.get(kind.__name__) is kind and not issubclass(kind, (tuple, BaseException)):
             return self._instance(value)
-        if kind.__module__ == "numpy" and (row := _numpy_row(value)) is not None:
-            return row
-        if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
-            return ["namedtuple", kind.__name__, list(kind._fields), self.atoms(tuple.__iter__(value))]
+        if kind.__module__ == "numpy" and (array := _numpy_row(value)) is not None:
+            return array
+        if issubclass(kind, tuple) and isinstance(fields := getattr(kind, "_fields", None), tuple):
+            return ["namedtuple", kind.__name__, list(fields), self.atoms(tuple.__iter__(value))]
         if isinstance(value, type) and BUILTIN_TYPES.get(value.__name__) is value:
             return ["type", value.__name__]
         if issubclass(kind, BaseException) and BUILTIN_TYPES.get(kind.__name__) is kind:

@@ -3,8 +3,8 @@
 The test code's namespace holds what the trusted prompt defines, and for each entry point what the candidate returned for
 it: data, or a proxy. The findings go to a file that only this process can write: eight bytes of counters that are up to date at
 any moment (a test run that is killed still says how far it came), then JSON once the tests are over:
-{"state": "done" | "gone" | "unusable", "failures": [[index, message, raised by the program, exception, errno]], "delegated": bool,
-"error": trace}. "gone": the program left or broke the protocol; "unusable": the test code itself cannot run.
+{"state": "done" | "gone" | "unusable", "failures": [[index, message, raised by the program, exception, errno]],
+"delegated": bool, "error": trace}. "gone": the program left or broke the protocol; "unusable": the test code cannot run.
 
 Each assert is counted. With the stop rule "run_all", an assert that fails lets the next one run where that cannot
 change what the test code means: directly in the checking function or the module, in no `try` and no `with`.
@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from .conversation import Conversation, Gone
 from .encoding import Row
-from .operations import BETWEEN
+from .operations import BETWEEN, OPERATIONS
 
 COUNTERS = struct.Struct("=II")
 _FILE = "tests.py"
@@ -118,7 +118,7 @@ class ExaminerSide(Conversation):
         if op == "call" and isinstance(target, _CALLABLES):
             return target(*args[1:], **kwargs)
         if op in ("iter", "next", "len", "getitem") and len(args) <= 2:
-            return {"iter": iter, "next": next, "len": len, "getitem": lambda item, key: item[key]}[op](*args)
+            return OPERATIONS[op](*args)
         if op == "getattr" and type(target).__module__ == "tests" and not str(args[1]).startswith("_"):
             return getattr(target, args[1])
         raise TypeError(f"{op} is not for the program to ask of a {type(target).__name__}")

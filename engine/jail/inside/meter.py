@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from .kernel import process_cpu_ns
 
@@ -13,7 +13,6 @@ class Watched(Protocol):
     """What the meter needs of a process."""
 
     pid: int
-    status: int | None
 
     def cpu_ns(self) -> int: ...
 
@@ -30,14 +29,15 @@ class CpuMeter:
         """From here on, what the slot uses is the program's, the examiner's or the zygote's own."""
         self._start_ns = self._slot_ns() - time.process_time_ns() if self._fd is not None else 0
 
-    def used_ns(self, candidate: Any, examiner: Any = None) -> int:
+    def used_ns(self, candidate: Watched, examiner: Watched | None = None) -> int:
         """The CPU time of the candidate's tree so far, in ns."""
         if self._fd is None:
             return sum(_tree_cpu_ns(examiner))
         used = self._slot_ns() - time.process_time_ns() - self._start_ns
-        return max(0, used - (_cpu_ns(examiner) if examiner is not None else 0))
+        others = examiner.cpu_ns() if examiner is not None else 0
+        return max(0, used - others)
 
-    def finish(self, candidate: Any, examiner: Any = None) -> int:
+    def finish(self, candidate: Watched, examiner: Watched | None = None) -> int:
         """The CPU time of the candidate's tree once it is dead, in ns."""
         return max(candidate.cpu_ns(), self.used_ns(candidate, examiner) if self._fd is not None else 0)
 
@@ -54,10 +54,6 @@ def run_delay_ns(pid: int) -> int:
             return int(file.read().split()[1])
     except (OSError, IndexError):
         return 0
-
-
-def _cpu_ns(process: Watched) -> int:
-    return process.cpu_ns() if process.status is not None else process_cpu_ns(process.pid)
 
 
 def _tree_cpu_ns(examiner: Watched | None) -> list[int]:

