@@ -1,13 +1,16 @@
 """Whether what a program wrote is what was expected. Pure functions, outside of every jail.
 
 What a program writes is hostile, so these are total: any bytes, linear work, no exception. The answer is None where the two
-are equal and otherwise one short line for people about the first difference.
+are equal and otherwise one short line for people about the first difference. Plain data is compared in engine.equality.
 """
 
 import math
 import re
 
+from engine.equality import value_difference
 from engine.records import CompareRule
+
+__all__ = ["stdout_difference", "value_difference"]
 
 TOKEN_TOLERANCE = 1e-6
 _EXCERPT = 60

@@ -13,10 +13,11 @@
     ├── StartFailed        an engine started for this process did not become ready
     ├── ConnectionFailed   nobody answers at the address
     ├── EngineGone         the engine was there and went away
-    └── EngineFault        a fault of the engine's own code
+    ├── EngineFault        a fault of the engine's own code
+    └── CannotWrite        a file of results cannot be written
 
 Every message is one line that names the cause and, where there is one, the cure: the command line prints it as it is
-and exits with 2. The server turns BadJob, Busy and Unavailable into gRPC statuses (engine.refusals), the client turns them back.
+and exits with 2. The server turns BadJob, Busy and Unavailable into gRPC statuses (engine.wire), the client turns them back.
 """
 
 
@@ -88,3 +89,7 @@ class EngineGone(EngineError):
 
 class EngineFault(EngineError):
     """A fault of the engine's own code. Its log says more."""
+
+
+class CannotWrite(EngineError):
+    """A file of results cannot be written."""

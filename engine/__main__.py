@@ -1,0 +1,35 @@
+"""The command line of the engine. Errors of the engine's own kind become one line with the cure and exit code 2."""
+
+import sys
+
+import typer
+
+from engine.commands.grade import grade
+from engine.commands.run import run
+from engine.commands.serve import serve
+from engine.errors import EngineError
+
+app = typer.Typer(
+    name="engine",
+    help="Run generated programs in nsjail jails and learn, trustworthily and fast, what each one did.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serve)
+app.command()(run)
+app.command()(grade)
+
+
+def main() -> None:
+    """Runs the command that sys.argv names."""
+    try:
+        app(prog_name="python -m engine")
+    except EngineError as error:
+        print(f"error: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

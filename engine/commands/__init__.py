@@ -1,0 +1,1 @@
+"""The commands of `python -m engine`, one file each: options in, words out, the work done elsewhere."""

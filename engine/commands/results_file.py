@@ -1,0 +1,91 @@
+"""The file that `grade --out` writes: one JSON object per sample, as they finish.
+
+While grading goes on the lines gather in PATH.part; at the end that file becomes PATH in one step, so PATH is whole or absent.
+What an interrupted call left in PATH.part is taken up by the next one: a line counts if it is of the same job, which
+its hash tells, and if it holds a verdict on the program. Everything behind the last whole line is cut off.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from engine.errors import CannotWrite
+from engine.records import Job, Verdict
+
+
+def job_hash(job: Job) -> str:
+    """A hash over all that a job is: program, tests, limits."""
+    return hashlib.sha256(repr(job).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class ResultsFile:
+    """Use `results_file`."""
+
+    def __init__(self, path: Path) -> None:
+        self.part = path.with_name(path.name + ".part")
+        self._path = path
+        self._earlier = dict(_whole_lines(self.part))
+        self._file: BinaryIO | None = None
+
+    def verdict_of(self, job: Job) -> Verdict | None:
+        """The verdict that an interrupted call left on this very job."""
+        line = self._earlier.get(job.id, {})
+        if line.get("job_sha256") != job_hash(job):
+            return None
+        verdict = Verdict(line["verdict"])
+        return None if verdict is Verdict.INFRASTRUCTURE_ERROR else verdict
+
+    def begin(self, kept: list[str]) -> None:
+        """Begins with the lines of these ids, which an interrupted call left, and no others."""
+        beginning = self.part.with_name(self.part.name + ".new")
+        self._file = beginning.open("wb")
+        for job_id in kept:
+            self.add(self._earlier[job_id])
+        beginning.replace(self.part)
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Writes one line, so that it outlives this process."""
+        assert self._file is not None
+        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def finish(self) -> None:
+        """All lines are written."""
+        self.close()
+        self.part.replace(self._path)
+
+
+@contextmanager
+def results_file(path: Path | None) -> Iterator[ResultsFile | None]:
+    """The file at a path, or none. Leaving with an error keeps what there is. Raises CannotWrite."""
+    if path is None:
+        yield None
+        return
+    try:
+        results = ResultsFile(path)
+        try:
+            yield results
+        finally:
+            results.close()
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {(error.strerror or str(error)).lower()}; choose another --out") from error
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines that can be read, by id."""
+    if not path.exists():
+        return
+    for raw in path.read_bytes().splitlines():
+        try:
+            line = json.loads(raw)
+            Verdict(line["verdict"])
+            yield line["id"], line
+        except (ValueError, KeyError, TypeError):
+            continue

@@ -1,0 +1,66 @@
+"""`serve`: an engine as a service, in the foreground."""
+
+import asyncio
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.assembly import describe, open_pool
+from engine.client.local import READY_PREFIX
+from engine.config import EngineConfig
+from engine.server import Stop
+from engine.server import serve as serve_until_stopped
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings.")] = None,
+    listen: Annotated[str | None, typer.Option(metavar="ADDR", help="host:port or unix:PATH.")] = None,
+    slots: Annotated[int | None, typer.Option(metavar="N", help="Programs that run at once; one per core by default.")] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="What is written to stderr.")] = LogLevel.INFO,
+    stop_with_stdin: Annotated[bool, typer.Option("--stop-with-stdin", hidden=True)] = False,
+) -> None:
+    """Serve programs until SIGTERM or Ctrl-C.
+
+    Prints one line on stdout, "ready at ADDR", once a first program has run in the jail. The first signal lets the programs under
+    way finish, the second ends them. Whoever can connect can run programs: there is no authentication.
+
+    \b
+    python -m engine serve
+    python -m engine serve --listen unix:/tmp/engine.sock --slots 8
+    python -m engine serve --config engine.toml --log-level warning
+    """
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    asyncio.run(_serve(EngineConfig.load(config, listen=listen, slots=slots), stop_with_stdin))
+
+
+async def _serve(config: EngineConfig, stop_with_stdin: bool) -> None:
+    stop = Stop()
+    stop.on_signals()
+    if stop_with_stdin:
+        stop.when_readable(sys.stdin.fileno())
+    async with open_pool(config) as pool:
+        await serve_until_stopped(
+            pool,
+            describe(config),
+            listen=config.listen,
+            stop=stop,
+            announce=_announce,
+            stream_window=config.stream_window,
+            drain_time_ms=config.drain_time_ms,
+        )
+
+
+def _announce(address: str) -> None:
+    sys.stdout.write(f"{READY_PREFIX}{address}\n")
+    sys.stdout.flush()
