@@ -31,9 +31,6 @@ COUNTERS = struct.Struct("=II")
 _FILE = "tests.py"
 _MESSAGE_CHARS = 200
 _FAILURES = 100
-_CALLABLES = (
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.BuiltinMethodType, types.MethodWrapperType, type,
-)  # fmt: skip
 
 
 class Findings:
@@ -115,7 +112,7 @@ class ExaminerSide(Conversation):
         target = args[0] if args else None
         if id(target) not in self._number_of:
             raise TypeError("the target was never handed out")
-        if op == "call" and isinstance(target, _CALLABLES):
+        if op == "call" and callable(target):
             return target(*args[1:], **kwargs)
         if op in ("iter", "next", "len", "getitem") and len(args) <= 2:
             return OPERATIONS[op](*args)

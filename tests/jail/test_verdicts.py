@@ -1,0 +1,166 @@
+"""What becomes of honest programs: every verdict that is no limit, for every kind of test."""
+
+import pytest
+
+from engine.errors import BadJob
+from engine.records import (
+    CauseKind, CompareRule, FunctionTest, FunctionTests, StdioTest, StdioTests, StopRule, Trust, Verdict,
+)  # fmt: skip
+from tests.jail.conftest import examined
+
+pytestmark = pytest.mark.jail
+
+ADD = examined("assert add(1, 2) == 3\nassert add(-1, 1) == 0", "add")
+COMPILE, RUNTIME, WRONG, PASSED = Verdict.COMPILE_ERROR, Verdict.RUNTIME_ERROR, Verdict.WRONG_ANSWER, Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict", "message"),
+    [
+        ("def add(a, b): return a + b", PASSED, ""),
+        ("def add(a, b): return a - b", WRONG, "assert add(1, 2) == 3"),
+        ("def add(a, b): return None", WRONG, "assert add(1, 2) == 3"),
+        ("def add(a, b) return a", COMPILE, "SyntaxError"),
+        ("def add(a, b): return a + c", RUNTIME, "NameError"),
+        ("def plus(a, b): return a + b", RUNTIME, "NameError"),
+        ("raise ValueError('at once')", RUNTIME, "ValueError: at once"),
+        ("", RUNTIME, "NameError"),
+        ("import no_such_module", RUNTIME, "ModuleNotFoundError"),
+    ],
+)
+def test_asserts(jails, program, verdict, message):
+    report = jails.run(program, tests=ADD)
+    assert report.verdict is verdict
+    assert message in report.cause.message
+    assert report.trust is Trust.EXAMINED
+    assert report.cause.kind is (CauseKind.NONE if verdict is PASSED else CauseKind.CANDIDATE)
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict"),
+    [
+        ("print(int(input()) * 2)", PASSED),
+        ("print(int(input()) + 2)", WRONG),
+        ("print(int(input()) *", COMPILE),
+        ("print(1 / 0)", RUNTIME),
+        ("print(int(input()) * 2); raise SystemExit(3)", RUNTIME),
+        ("print(int(input()) * 2); import os; os._exit(0)", WRONG),  # never flushed
+    ],
+)
+def test_stdio(jails, program, verdict):
+    tests = StdioTests(tests=(StdioTest(stdin=b"2\n", expected_stdout=b"4"), StdioTest(stdin=b"5\n", expected_stdout=b"10\n")))
+    report = jails.run(program, tests=tests)
+    assert report.verdict is verdict
+    assert report.trust is Trust.COMPARED_OUTSIDE
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict"),
+    [
+        ("def f(x, *, y): return [x, y]", PASSED),
+        ("def f(x, *, y): return (x, y)", WRONG),
+        ("def f(x): return [x, 2]", RUNTIME),
+        ("def f(x, *, y): return object()", RUNTIME),
+        ("def f(", COMPILE),
+        ("import sys\ndef f(x, *, y): sys.exit(0)", RUNTIME),
+        ("import os; os._exit(0)", RUNTIME),
+    ],
+)
+def test_functions(jails, program, verdict):
+    tests = FunctionTests(entry_point="f", tests=(FunctionTest(args=(1,), kwargs={"y": 2}, expected=[1, 2]),))
+    report = jails.run(program, tests=tests)
+    assert report.verdict is verdict, report
+    assert report.trust is Trust.COMPARED_OUTSIDE
+
+
+def test_the_traceback_is_the_programs_own(jails):
+    """From the program's first frame on, with its lines, and nothing of the engine's."""
+    report = jails.run("def f(x):\n    return 1 // x\n", tests=examined("assert f(0) == 1", "f"))
+    assert 'File "solution.py", line 2, in f' in report.error
+    assert "return 1 // x" in report.error
+    assert "inside" not in report.error
+
+
+def test_run_all_counts_every_assert(jails):
+    """With RUN_ALL, asserts behind a failing one still run, in loops too."""
+    code = "def check(f):\n    assert f(1) == 1\n    assert f(2) == 0\n    for n in range(5):\n        assert f(n) == n"
+    report = jails.run("def f(x): return x", tests=examined(code, "f", check="check"), stop=StopRule.RUN_ALL)
+    assert (report.verdict, report.tests_passed, report.tests_total) == (WRONG, 6, 7)
+    assert [test.verdict for test in report.tests][:3] == [PASSED, WRONG, PASSED]
+
+
+def test_first_failure_stops(jails):
+    tests = StdioTests(tests=tuple(StdioTest(expected_stdout=text) for text in (b"a", b"b", b"a")))
+    report = jails.run("print('a')", tests=tests)
+    assert [test.verdict for test in report.tests] == [PASSED, WRONG, Verdict.NOT_RUN]
+
+
+def test_an_assert_that_the_tests_catch_is_no_failure(jails):
+    """Test code may expect an assertion to fail; its meaning is not changed by counting."""
+    code = "try:\n    assert f(1) == 2\nexcept AssertionError:\n    pass\nassert f(3) == 3"
+    for stop in StopRule:
+        assert jails.run("def f(x): return x", tests=examined(code, "f"), stop=stop).verdict is PASSED
+
+
+def test_exceptions_cross_with_their_types(jails):
+    """Tests may expect built-in exceptions and the program's own."""
+    program = (
+        "class Empty(ValueError): pass\ndef pop(items):\n    if not items: raise Empty('nothing here')\n    return items.pop()"
+    )
+    code = (
+        "items = [1]\nassert pop(items) == 1\nassert items == []\n"
+        "try:\n    pop(items)\n    assert False\nexcept Empty as error:\n    assert str(error) == 'nothing here'\n"
+        "try:\n    pop(items)\n    assert False\nexcept ValueError:\n    pass\n"
+    )
+    assert jails.run(program, tests=examined(code, "pop", "Empty")).verdict is PASSED
+
+
+def test_classes_of_the_program_are_used_through_their_methods(jails):
+    program = (
+        "class Stack:\n    def __init__(self, items=()): self._items = list(items)\n"
+        "    def push(self, item): self._items.append(item); return self\n    def __len__(self): return len(self._items)\n"
+        "    def __iter__(self): return iter(self._items)\n    def __eq__(self, other): return self._items == other._items\n"
+    )
+    code = (
+        "s = Stack([1])\ns.push(2).push(3)\nassert len(s) == 3\nassert list(s) == [1, 2, 3]\nassert 2 in s\nassert isinstance(s, Stack)\n"
+        "assert s == Stack([1, 2, 3])\nassert s != Stack()\n"
+    )
+    report = jails.run(program, tests=examined(code, "Stack"))
+    assert (report.verdict, report.trust) == (PASSED, Trust.EXAMINED_DELEGATED), report
+
+
+def test_callables_cross_both_ways(jails):
+    program = "def twice(f): return lambda x: f(f(x))\ndef apply(f, *, self, name): return f(self, name)"
+    code = "assert twice(lambda x: x + 3)(1) == 7\nassert apply(max, self=1, name=2) == 2\nassert twice(str.upper)('a') == 'A'"
+    assert jails.run(program, tests=examined(code, "twice", "apply")).verdict is PASSED
+
+
+def test_unittest_classes_run(jails):
+    code = (
+        "import unittest\nclass T(unittest.TestCase):\n    def test_a(self): self.assertEqual(f(1), 1)\n"
+        "    def test_b(self): self.assertEqual(f(2), 3)\n"
+    )
+    report = jails.run("def f(x): return x", tests=examined(code, "f"))
+    assert (report.verdict, report.tests_passed, report.tests_total) == (WRONG, 1, 2)
+
+
+def test_test_code_that_cannot_run_is_the_callers_fault(jails):
+    with pytest.raises(BadJob, match="test code cannot run"):
+        jails.run("def f(x): return x", tests=examined("assert f(1", "f"))
+
+
+def test_files_and_stdin_reach_the_program(jails):
+    program = "import helper\nprint(helper.NAME, open('data/in.txt').read(), input())"
+    files = {"helper.py": b"NAME = 'h'", "data/in.txt": b"text"}
+    report = jails.run(program, files=files, stdin=b"line\n")
+    assert (report.verdict, report.stdout) == (Verdict.FINISHED, b"h text line\n"), report
+
+
+def test_compare_rules(jails):
+    for rule, verdict in ((CompareRule.EXACT, WRONG), (CompareRule.LINES, WRONG), (CompareRule.TOKENS, PASSED)):
+        tests = StdioTests(tests=(StdioTest(expected_stdout=b"1.0 2\n"),), compare=rule)
+        assert jails.run("print('1.0000001', 2)", tests=tests).verdict is verdict
+
+
+def test_a_program_without_tests_is_never_passed(jails):
+    assert jails.run("print('PASSED')").verdict is Verdict.FINISHED
