@@ -90,7 +90,9 @@ def left_early(account: Account, limits: Limits) -> Outcome:
 def raised(exception: str, errno: object, error: str, account: Account, limits: Limits) -> Outcome:
     """The verdict on an exception of the program's that nothing caught."""
     if exception == "MemoryError":
-        return _over(Verdict.MEMORY_LIMIT, "memory_bytes", account.peak_memory_bytes, limits, error)
+        return _over(
+            Verdict.MEMORY_LIMIT, "memory_bytes", account.peak_memory_bytes, limits, error, "one more allocation was refused"
+        )
     if errno == _EMFILE:
         return _over(Verdict.OPEN_FILES_LIMIT, "open_files", limits.open_files, limits, error)
     if errno == _EFBIG:
@@ -171,9 +173,9 @@ def _out_of_memory(account: Account, limits: Limits) -> Outcome:
     return _over(Verdict.MEMORY_LIMIT, "memory_bytes", max(account.peak_memory_bytes, limits.memory_bytes), limits)
 
 
-def _over(verdict: Verdict, limit: str, measured: int, limits: Limits, error: str = "") -> Outcome:
+def _over(verdict: Verdict, limit: str, measured: int, limits: Limits, error: str = "", more: str = "") -> Outcome:
     allowed = getattr(limits, limit)
-    message = f"{limit}: {measured} measured, {allowed} allowed"
+    message = f"{limit}: {measured} measured, {allowed} allowed" + (f"; {more}" if more else "")
     cause = Cause(kind=CauseKind.LIMIT, message=message, limit=limit, measured=measured, allowed=allowed)
     return Outcome(verdict=verdict, cause=cause, error=error[:_ERROR_CHARS])
 

@@ -12,9 +12,11 @@ PROGRAMS = {
     ),
     "cpu_time_ms of children that nobody waits for": (
         Verdict.TIME_LIMIT,
-        "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n"
-        "    if os.fork() == 0:\n        end = time.process_time() + 0.2\n        while time.process_time() < end: pass\n"
-        "        os._exit(0)\n    time.sleep(0.1)",
+        (
+            "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n"
+            "    if os.fork() == 0:\n        end = time.process_time() + 0.2\n        while time.process_time() < end: pass\n"
+            "        os._exit(0)\n    time.sleep(0.1)"
+        ),
     ),
     "wall_time_ms": (Verdict.WALL_TIME_LIMIT, "import time; time.sleep(60)"),
     "memory_bytes": (Verdict.MEMORY_LIMIT, "data = bytearray(200 << 20)"),

@@ -4,7 +4,15 @@ import pytest
 
 from engine.errors import BadJob
 from engine.records import (
-    CauseKind, CompareRule, FunctionTest, FunctionTests, StdioTest, StdioTests, StopRule, Trust, Verdict,
+    CauseKind,
+    CompareRule,
+    FunctionTest,
+    FunctionTests,
+    StdioTest,
+    StdioTests,
+    StopRule,
+    Trust,
+    Verdict,
 )  # fmt: skip
 from tests.jail.conftest import examined
 

@@ -6,6 +6,7 @@ arguments; as a module whose objects the examiner asks for. What goes wrong is w
 """
 
 import atexit
+import contextlib
 import gc
 import io
 import json
@@ -42,8 +43,7 @@ def run(work: dict[str, Any], source: bytes, report_fd: int, sock: socket.socket
         code = _exit_code(leaving)
     except BaseException as error:
         code = 1
-        _report(report_fd, "run", error)
-        print(trace_of(error), file=sys.stderr)
+        _tell(report_fd, "run", error)
     _leave(code, wait=work["kind"] == "script")
 
 
@@ -94,8 +94,7 @@ def _compile(source: bytes, report_fd: int) -> types.CodeType:
     try:
         compiled: types.CodeType = compile(source, FILE, "exec", dont_inherit=True)
     except BaseException as error:
-        _report(report_fd, "compile", error)
-        print(trace_of(error), file=sys.stderr)
+        _tell(report_fd, "compile", error)
         _leave(1)
     lines = source.decode("utf-8", "replace").splitlines(keepends=True)
     linecache.cache[FILE] = (len(source), None, lines, FILE)
@@ -128,8 +127,11 @@ def _description(stage: str, error: BaseException) -> dict[str, Any]:
     return {"stage": stage, "exception": type(error).__name__, "errno": number, "error": trace_of(error)}
 
 
-def _report(report_fd: int, stage: str, error: BaseException) -> None:
+def _tell(report_fd: int, stage: str, error: BaseException) -> None:
+    """Report what ended the program, and print it as an interpreter would."""
     _write_line(report_fd, _description(stage, error))
+    with contextlib.suppress(Exception):  # the program may have closed or filled its stderr
+        print(trace_of(error), file=sys.stderr)
 
 
 def _write_line(fd: int, line: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ class Conversation:
         self._number_of: dict[int, int] = {}
         self._stand_ins: dict[str, type[Exception]] = {}
 
-    def request(self, op: str, *args: object, **kwargs: object) -> Any:
+    def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         """Ask the other side. Raises what it raised, and `Gone`."""
         encoder = Encoder(self)
         atoms = [encoder.encode(arg) for arg in args]

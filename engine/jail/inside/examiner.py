@@ -99,7 +99,7 @@ class ExaminerSide(Conversation):
         super().__init__(sock)
         self.delegated = False
 
-    def request(self, op: str, *args: object, **kwargs: object) -> Any:
+    def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         self.delegated |= op in BETWEEN
         return super().request(op, *args, **kwargs)
 

@@ -14,7 +14,7 @@ from .operations import ALONE, BETWEEN
 class Asker(Protocol):
     """The side of a conversation that proxies need."""
 
-    def request(self, op: str, *args: object, **kwargs: object) -> Any: ...
+    def request(self, op: str, /, *args: object, **kwargs: object) -> Any: ...
 
 
 class Proxy:
