@@ -8,9 +8,10 @@ deep, and counts as different beyond MAX_HASHED_DEPTH. A float tolerance holds e
 
 import cmath
 import math
-import reprlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+
+from engine.places import Place, render, short
 
 MAX_HASHED_DEPTH = 100
 
@@ -18,32 +19,30 @@ _NUMBERS = (bool, int, float, complex)
 _SCALARS = (type(None), str, bytes, *_NUMBERS)
 _NAN = object()
 
-type _Path = tuple[_Path, object] | None
-
 
 def value_difference(expected: object, actual: object, float_tolerance: float = 0.0) -> str | None:
     """How a value differs from what is expected: None, or one short line about the first place where it does."""
-    pending: list[tuple[_Path, object, object]] = [(None, expected, actual)]
+    pending: list[tuple[Place, object, object]] = [(None, expected, actual)]
     while pending:
         path, wanted, got = pending.pop()
         if isinstance(wanted, list | tuple) and isinstance(got, list | tuple) and type(wanted) is type(got):
             if len(wanted) != len(got):
-                return f"{_where(path)}expected {len(wanted)} items, got {len(got)}: {_short(got)}"
+                return f"{_at(path)}expected {len(wanted)} items, got {len(got)}: {short(got)}"
             pending.extend(((path, index), wanted[index], got[index]) for index in reversed(range(len(wanted))))
         elif isinstance(wanted, dict) and isinstance(got, dict) and type(wanted) is type(got):
             pairs = _paired(wanted, got)
             if isinstance(pairs, str):
-                return _where(path) + pairs
+                return _at(path) + pairs
             pending.extend(((path, key), one, other) for key, one, other in reversed(pairs))
         elif not _same(wanted, got, float_tolerance):
-            return f"{_where(path)}expected {_short(wanted)}, got {_short(got)}"
+            return f"{_at(path)}expected {short(wanted)}, got {short(got)}"
     return None
 
 
 def _paired(wanted: dict[object, object], got: dict[object, object]) -> list[tuple[object, object, object]] | str:
     """The values of both dicts by key, or what is wrong with the keys."""
     if len(wanted) != len(got):
-        return f"expected {len(wanted)} keys, got {len(got)}: {_short(got)}"
+        return f"expected {len(wanted)} keys, got {len(got)}: {short(got)}"
     values: defaultdict[object, Iterator[object]] = defaultdict(lambda: iter(()))
     by_key: defaultdict[object, list[object]] = defaultdict(list)
     for key, value in got.items():
@@ -53,7 +52,7 @@ def _paired(wanted: dict[object, object], got: dict[object, object]) -> list[tup
     for key, value in wanted.items():
         other = next(values[_hashed(key)], _NAN)
         if other is _NAN:
-            return f"expected the key {_short(key)}, which is missing"
+            return f"expected the key {short(key)}, which is missing"
         pairs.append((key, value, other))
     return pairs
 
@@ -106,25 +105,5 @@ def _nan_as_marker(number: complex) -> tuple[object, object]:
     return (_NAN if real != real else real, _NAN if imaginary != imaginary else imaginary)
 
 
-class _Short(reprlib.Repr):
-    """Literals of a few dozen characters, whatever the value."""
-
-    def __init__(self) -> None:
-        super().__init__(maxstring=60, maxother=60, maxlevel=4, maxlist=6, maxtuple=6, maxset=6, maxfrozenset=6, maxdict=4)
-
-    def repr_int(self, x: int, level: int) -> str:
-        return super().repr_int(x, level) if x.bit_length() < 1_000 else f"an integer of {x.bit_length()} bits"
-
-
-_short = _Short().repr
-
-
-def _where(path: _Path) -> str:
-    parts: list[str] = []
-    while path is not None:
-        path, key = path
-        parts.append(f"[{_short(key)}]")
-    parts.reverse()
-    if len(parts) > 8:
-        parts[4:-4] = ["..."]
-    return f"at {''.join(parts)}: " if parts else ""
+def _at(path: Place) -> str:
+    return f"at {render(path)}: " if path is not None else ""

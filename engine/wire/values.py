@@ -9,33 +9,49 @@ import re
 from collections.abc import Iterable
 
 from engine.errors import BadJob
+from engine.places import Place, render
 from protos.execution.v1 import execution_pb2 as pb
 
 MAX_DEPTH = 40
 """Containers within containers. protobuf parses 100 messages deep; a container takes two, what is around them takes five."""
 
 _INT64 = range(-(2**63), 2**63)
+_SEQUENCES = (list, tuple, set, frozenset)
+_CAN_CROSS = "None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset or dict"
 _HEXADECIMAL = re.compile(r"-?0x[0-9a-f]+")
 
 
-def message_from_value(value: object, where: str, depth: int = 0) -> pb.Value:
+def message_from_value(value: object, where: str) -> pb.Value:
     """The message that carries `value`. Raises BadJob, naming the type and `where` it is, for what cannot cross."""
+    try:
+        return _message(value, None, 0)
+    except _CannotCross as error:
+        raise BadJob(f"{where}{render(error.place)}: {error}") from error
+
+
+class _CannotCross(Exception):
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+def _message(value: object, place: Place, depth: int) -> pb.Value:
     if depth > MAX_DEPTH:
-        raise BadJob(f"{where}: data nested more than {MAX_DEPTH} deep; flatten it")
+        raise _CannotCross(f"data nested more than {MAX_DEPTH} deep; flatten it", None)
     kind = type(value)
     if value is None:
         return pb.Value(none=True)
-    if kind is list or kind is tuple or kind is set or kind is frozenset:
-        items = [message_from_value(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(_iterable(value))]
-        return pb.Value(**{kind.__name__: pb.Value.Items(items=items)})  # type: ignore[arg-type]  # the four fields are named as the types
+    if isinstance(value, list | tuple | set | frozenset) and kind in _SEQUENCES:
+        items = [_message(item, (place, index), depth + 1) for index, item in enumerate(value)]
+        return pb.Value(**{kind.__name__: pb.Value.Items(items=items)})  # type: ignore[arg-type]  # fields are named as the types
     if isinstance(value, dict) and kind is dict:
-        keys = [message_from_value(key, f"a key of {where}", depth + 1) for key in value]
-        values = [message_from_value(item, f"{where}[{key!r:.40}]", depth + 1) for key, item in value.items()]
+        keys = [_message(key, (place, key), depth + 1) for key in value]
+        values = [_message(item, (place, key), depth + 1) for key, item in value.items()]
         return pb.Value(dict=pb.Value.Entries(keys=keys, values=values))
-    return _message_from_scalar(value, where)
+    return _message_from_scalar(value, place)
 
 
-def _message_from_scalar(value: object, where: str) -> pb.Value:
+def _message_from_scalar(value: object, place: Place) -> pb.Value:
     match value:
         case bool():
             return pb.Value(boolean=value)
@@ -48,19 +64,18 @@ def _message_from_scalar(value: object, where: str) -> pb.Value:
         case bytes() if type(value) is bytes:
             return pb.Value(data=value)
         case str() if type(value) is str:
-            return pb.Value(text=_text(value, where))
+            return pb.Value(text=_text(value, place))
     name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    raise BadJob(
-        f"{where}: a value of type {name} cannot be sent; use None, bool, int, float, complex, str, bytes, "
-        "list, tuple, set, frozenset or dict"
-    )
+    raise _CannotCross(f"a value of type {name} cannot be sent; use {_CAN_CROSS}", place)
 
 
-def _text(value: str, where: str) -> str:
+def _text(value: str, place: Place) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise BadJob(f"{where}: a string with a lone surrogate at position {error.start} cannot be sent; use bytes") from error
+        raise _CannotCross(
+            f"a string with a lone surrogate at position {error.start} cannot be sent; use bytes", place
+        ) from error
     return value
 
 
@@ -98,8 +113,3 @@ def _hashed(build: type, items: Iterable[object], where: str) -> object:
         return build(items)
     except TypeError as error:
         raise BadJob(f"{where}: {error} inside a {build.__name__}") from error
-
-
-def _iterable(value: object) -> Iterable[object]:
-    assert isinstance(value, list | tuple | set | frozenset)
-    return value

@@ -11,13 +11,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from engine.errors import Busy
 from engine.records import MIB, Description, Job, Language, Limits, Report, Verdict
 from engine.server import Stop, serve
+from engine.service import Executor
 
 DESCRIPTION = Description(
     languages=(Language(name="python", version="CPython 3.12.1"),),
@@ -90,30 +91,32 @@ class FakeEngine:
         self.task = task
 
 
+type Ready = Callable[[Executor], Awaitable[None]]
+
+
 async def nothing_to_prove(_: object) -> None:
     """Readiness of an engine without a jail."""
 
 
 @asynccontextmanager
 async def fake_engine(
-    tmp_path: Path, *, stream_window: int = 8, drain_time_ms: int = 60_000, **options
+    folder: Path, *, stream_window=8, drain_time_ms=60_000, ready: Ready = nothing_to_prove
 ) -> AsyncIterator[FakeEngine]:
-    """An engine that listens on a socket in `tmp_path` and executes nothing real."""
-    executor, stop, ready = FakeExecutor(), Stop(), asyncio.Event()
-    address = f"unix:{tmp_path}/engine.sock"
-    options = {"ready": nothing_to_prove, "description": DESCRIPTION} | options
-    task = asyncio.create_task(
-        serve(
-            executor,
-            listen=address,
-            stop=stop,
-            announce=lambda _: ready.set(),
-            stream_window=stream_window,
-            drain_time_ms=drain_time_ms,
-            **options,
-        )
+    """An engine that listens on a socket in `folder` and executes nothing real."""
+    executor, stop, announced = FakeExecutor(), Stop(), asyncio.Event()
+    address = f"unix:{folder}/engine.sock"
+    serving = serve(
+        executor,
+        DESCRIPTION,
+        listen=address,
+        stop=stop,
+        announce=lambda _: announced.set(),
+        ready=ready,
+        stream_window=stream_window,
+        drain_time_ms=drain_time_ms,
     )
-    waiter = asyncio.create_task(ready.wait())
+    task = asyncio.create_task(serving)
+    waiter = asyncio.create_task(announced.wait())
     await asyncio.wait({waiter, task}, return_when=asyncio.FIRST_COMPLETED)
     waiter.cancel()
     try:

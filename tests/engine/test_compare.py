@@ -169,7 +169,7 @@ def test_an_object_has_no_say_in_its_comparison():
         def __repr__(self):
             return "42"
 
-    class AnyList(list):
+    class AnyList(list):  # type: ignore[type-arg]  # as in the attack
         def __eq__(self, other):
             return True
 
