@@ -1,5 +1,6 @@
 """The CPU time of a program's whole process tree: from the slot's cgroup where there is one, else from /proc."""
 
+import contextlib
 import os
 import time
 from typing import Protocol
@@ -47,21 +48,33 @@ class CpuMeter:
         return int(text) if text[:1].isdigit() else int(text.split()[1]) * 1000
 
 
-def run_delay_ns(pid: int) -> int:
-    """How long a process was ready to run and waited for a core, in ns; 0 where the kernel does not say."""
-    try:
-        with open(f"/proc/{pid}/schedstat", "rb") as file:
-            return int(file.read().split()[1])
-    except (OSError, IndexError):
-        return 0
+class RunDelays:
+    """How long the processes of the slot were ready to run and waited for a core, those that died since included.
+
+    To be looked at often: what a process waited between the last look and its death is not known.
+    """
+
+    def __init__(self) -> None:
+        self._delay_ns_of: dict[str, int] = {}
+
+    def total_ns(self) -> int:
+        """The sum over all of them so far, in ns; 0 where the kernel does not say."""
+        for pid in _others():
+            with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/schedstat", "rb") as file:
+                self._delay_ns_of[pid] = int(file.read().split()[1])
+        return sum(self._delay_ns_of.values())
+
+
+def _others() -> list[str]:
+    """Every process of the slot but the zygote."""
+    return [entry for entry in os.listdir("/proc") if entry.isdigit() and entry != "1"]
 
 
 def _tree_cpu_ns(examiner: Watched | None) -> list[int]:
     """Of every process in the slot but the zygote and the examiner, its dead children included."""
-    spared = {1, examiner.pid if examiner is not None else 1}
     times = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) in spared:
+    for entry in _others():
+        if examiner is not None and int(entry) == examiner.pid:
             continue
         try:
             with open(f"/proc/{entry}/stat", "rb") as file:

@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 from . import candidate, examiner
 from .cell import Bars, enter, write_files
 from .kernel import process_cpu_ns, regain_no_capabilities
-from .meter import CpuMeter, run_delay_ns
+from .meter import CpuMeter, RunDelays
 
 _MESSAGE_BYTES = 1 << 16
 _ENTERED = struct.Struct("=Q")
@@ -158,6 +158,7 @@ class Zygote:
         for pidfd in alive:
             poll.register(pidfd, select.POLLIN)
         look_ns = min(_LOOK_NS, limits["cpu_time_ms"] * 1_000_000)
+        delays = RunDelays()
         while alive:
             events = poll.poll(max(1, look_ns // 1_000_000))
             for fd, _ in events:
@@ -169,16 +170,14 @@ class Zygote:
                 else:
                     _kill_all(processes, "cancelled")
             if alive:
-                look_ns = self._look(processes, limits, started_ns)
+                look_ns = self._look(processes, limits, started_ns, delays)
 
-    def _look(self, processes: list[Process], limits: dict[str, Any], started_ns: int) -> int:
+    def _look(self, processes: list[Process], limits: dict[str, Any], started_ns: int, delays: RunDelays) -> int:
         """Kill what is over a limit; returns how long in ns nothing can go over one."""
         first, *rest = processes
         elapsed_ns = time.monotonic_ns() - started_ns
         cpu_left_ns = int(limits["cpu_time_ms"]) * 1_000_000 - self._net_cpu_ns(first, self.meter.used_ns(*processes))
-        wall_left_ns = int(limits["wall_time_ms"]) * 1_000_000 - elapsed_ns
-        if wall_left_ns <= 0:
-            wall_left_ns += sum(run_delay_ns(process.pid) for process in processes if process.status is None)
+        wall_left_ns = int(limits["wall_time_ms"]) * 1_000_000 - elapsed_ns + delays.total_ns()
         if rest and rest[0].status is not None and time.monotonic_ns() - rest[0].ended_ns > _PARTING_NS:
             first.kill("done")
         if cpu_left_ns < 0:
