@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from engine.commands.doctor import doctor
 from engine.commands.grade import grade
 from engine.commands.run import run
 from engine.commands.serve import serve
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(run)
 app.command()(grade)
+app.command()(doctor)
 
 
 def main() -> None:

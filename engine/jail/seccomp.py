@@ -29,7 +29,7 @@ class _Architecture:
     socket: int
 
 
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "x86_64": _Architecture(audit=0xC000003E, column=1, clone=56, clone3=435, socket=41),
     "aarch64": _Architecture(audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198),
 }
@@ -37,7 +37,7 @@ _ARCHITECTURES = {
 
 def filter_program(machine: str | None = None) -> bytes:
     """The BPF instructions for this machine's architecture. Raises KeyError for one that is not known."""
-    architecture = _ARCHITECTURES[machine or platform.machine()]
+    architecture = ARCHITECTURES[machine or platform.machine()]
     head = [
         _jump(_LOAD, _ARCHITECTURE),
         _jump(_JUMP_EQUAL, architecture.audit, 1, 0),
