@@ -5,7 +5,7 @@ everything else that is no report is raised as one of engine.errors, with a mess
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,7 +56,7 @@ class AsyncClient:
 
     async def execute_stream(
         self, jobs: AsyncIterable[Job] | Iterable[Job], *, window: int = DEFAULT_WINDOW
-    ) -> AsyncIterator[Report]:
+    ) -> AsyncGenerator[Report, None]:
         """Runs many jobs, yielding each report as soon as its program is done, in any order.
 
         Jobs are taken from `jobs` as room comes up: at most `window` are under way or wait to be consumed. Ids must be unique.

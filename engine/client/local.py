@@ -55,6 +55,11 @@ class LocalEngine:
         return f"unix:{self._folder}/engine.sock"
 
     @property
+    def pid(self) -> int | None:
+        """The engine's process, while it runs."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def log(self) -> str:
         """The last lines that the engine wrote on stderr."""
         if self._folder is None:

@@ -6,7 +6,7 @@ runs in the caller's thread, between the reports it is given: so jobs may come f
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -44,7 +44,7 @@ class Client:
         """Runs one job. See `AsyncClient.execute`."""
         return self._run(self._client.execute(job))
 
-    def execute_stream(self, jobs: Iterable[Job], *, window: int = DEFAULT_WINDOW) -> Iterator[Report]:
+    def execute_stream(self, jobs: Iterable[Job], *, window: int = DEFAULT_WINDOW) -> Generator[Report, None, None]:
         """Runs many jobs, yielding each report as soon as its program is done. See `AsyncClient.execute_stream`.
 
         Up to `window` jobs are taken before the first report is waited for; what is done meanwhile is yielded between them.

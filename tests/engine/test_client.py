@@ -1,0 +1,377 @@
+"""The clients give every job's report or one clear error. What is said of one client is tested on both."""
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import aclosing, asynccontextmanager, contextmanager
+
+import pytest
+
+from engine import client as public
+from engine import records
+from engine.client import (
+    AsyncClient,
+    BadJob,
+    Busy,
+    Client,
+    ConnectionFailed,
+    EngineError,
+    EngineFault,
+    EngineGone,
+    Job,
+    LocalEngine,
+    StartFailed,
+    Unavailable,
+    Verdict,
+)
+from tests.engine.fakes import DESCRIPTION, fake_engine
+
+FAKE = (sys.executable, "-m", "tests.engine.fake_main")
+
+
+class Both:
+    """Drives either client from a coroutine; the synchronous one in a thread of its own."""
+
+    def __init__(self, client):
+        self.client = client
+
+    async def execute(self, job):
+        if isinstance(self.client, AsyncClient):
+            return await self.client.execute(job)
+        return await asyncio.to_thread(self.client.execute, job)
+
+    async def stream(self, jobs, **options):
+        if isinstance(self.client, AsyncClient):
+            return [report async for report in self.client.execute_stream(jobs, **options)]
+        return await asyncio.to_thread(lambda: list(self.client.execute_stream(jobs, **options)))
+
+    async def describe(self):
+        if isinstance(self.client, AsyncClient):
+            return await self.client.describe()
+        return await asyncio.to_thread(self.client.describe)
+
+    async def wait_ready(self, timeout_ms):
+        if isinstance(self.client, AsyncClient):
+            return await self.client.wait_ready(timeout_ms)
+        return await asyncio.to_thread(self.client.wait_ready, timeout_ms)
+
+
+@pytest.fixture(params=[AsyncClient, Client], ids=["async", "sync"])
+def both(request):
+    @asynccontextmanager
+    async def connect(address, **options):
+        client = request.param(address, **options)
+        if isinstance(client, AsyncClient):
+            async with client:
+                yield Both(client)
+        else:
+            yield Both(client)
+            await asyncio.to_thread(client.close)
+
+    return connect
+
+
+@contextmanager
+def nobody():
+    """A port that nobody listens on."""
+    with socket.socket() as reserved:
+        reserved.bind(("localhost", 0))
+        yield f"localhost:{reserved.getsockname()[1]}"
+
+
+def jobs_named(names, program="pass"):
+    return [Job(id=str(name), program=program) for name in names]
+
+
+async def test_a_job_gets_its_report(tmp_path, both):
+    """The report carries the job's id."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        report = await client.execute(Job(id="a", program="echo: hello"))
+    assert (report.id, report.verdict, report.stdout) == ("a", Verdict.FINISHED, b"hello")
+
+
+async def test_an_engine_describes_itself(tmp_path, both):
+    """Languages, limits and slots come as records."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        assert await client.describe() == DESCRIPTION
+
+
+async def test_a_stream_gives_every_job_exactly_one_report(tmp_path, both):
+    """Also with jobs that the engine was too busy for, and more jobs than fit any window."""
+    jobs = [Job(id=str(number), program="busy 2" if number % 7 == 0 else "pass") for number in range(300)]
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        reports = await client.stream(jobs, window=16)
+    assert sorted(int(report.id) for report in reports) == list(range(300))
+
+
+async def test_a_stream_without_jobs_ends(tmp_path, both):
+    """No jobs, no reports."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        assert await client.stream([]) == []
+
+
+async def test_jobs_are_taken_as_there_is_room(tmp_path, both):
+    """No more than a window of jobs is taken before reports are consumed."""
+    taken = []
+
+    def jobs():
+        for job in jobs_named(range(100), "hold"):
+            taken.append(job.id)
+            yield job
+
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        streaming = asyncio.create_task(client.stream(jobs(), window=5))
+        await engine.executor.running_are(5)
+        assert len(taken) <= 6
+        engine.executor.released.set()
+        assert len(await streaming) == 100
+        assert engine.executor.most_running == 5
+
+
+async def test_a_job_used_twice_is_refused(tmp_path, both):
+    """Reports of one id could not be told apart."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        with pytest.raises(BadJob, match="two jobs of the stream have the id 'a'"):
+            await client.stream(jobs_named("aa"))
+
+
+async def test_a_bad_job_of_a_stream_is_named_and_ends_what_is_under_way(tmp_path, both):
+    """Whether the engine refuses it or it cannot even be sent."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        for bad in (Job(id="bad", program="", language="cobol"), Job(id="bad", program="x" * (64 * 2**20 + 1))):
+            with pytest.raises(BadJob, match="job 'bad'"):
+                await client.stream([*jobs_named("a", "hold"), bad])
+            await engine.executor.running_are(0)
+
+
+async def test_an_error_of_the_jobs_themselves_comes_out(tmp_path, both):
+    """What the caller's generator raises reaches the caller."""
+
+    def jobs():
+        yield Job(id="a", program="pass")
+        raise LookupError("mine")
+
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        with pytest.raises(LookupError, match="mine"):
+            await client.stream(jobs())
+
+
+async def test_leaving_a_stream_early_ends_its_programs(tmp_path):
+    """Of the asynchronous client: closing the iteration cancels."""
+    async with fake_engine(tmp_path) as engine, AsyncClient(engine.address) as client:
+        async with aclosing(client.execute_stream([*jobs_named("a"), *jobs_named("bc", "hold")])) as reports:
+            assert (await anext(reports)).id == "a"
+            await engine.executor.running_are(2)
+        await engine.executor.running_are(0)
+
+
+async def test_leaving_a_synchronous_stream_early_ends_its_programs(tmp_path):
+    """The same of the synchronous client."""
+    async with fake_engine(tmp_path) as engine:
+
+        def first():
+            with Client(engine.address) as client:
+                reports = client.execute_stream([*jobs_named("a"), *jobs_named("bc", "hold")])
+                report = next(reports)
+                reports.close()
+                return report
+
+        assert (await asyncio.to_thread(first)).id == "a"
+        await engine.executor.running_are(0)
+
+
+async def test_cancelling_a_call_ends_its_program(tmp_path):
+    """A caller that gives up does not leave its program running."""
+    async with fake_engine(tmp_path) as engine, AsyncClient(engine.address) as client:
+        call = asyncio.create_task(client.execute(Job(id="a", program="hold")))
+        await engine.executor.running_are(1)
+        call.cancel()
+        await engine.executor.running_are(0)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+async def test_jobs_may_come_as_they_are_made(tmp_path):
+    """An asynchronous source is not waited for when there are reports to give."""
+    async with fake_engine(tmp_path) as engine, AsyncClient(engine.address) as client:
+        seen = asyncio.Event()
+
+        async def jobs():
+            yield Job(id="a", program="pass")
+            await seen.wait()
+            yield Job(id="b", program="pass")
+
+        names = []
+        async for report in client.execute_stream(jobs()):
+            names.append(report.id)
+            seen.set()
+    assert names == ["a", "b"]
+
+
+async def test_a_busy_engine_is_asked_again(tmp_path, both):
+    """After the delay that it asked for."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        assert (await client.execute(Job(id="a", program="busy 3"))).verdict is Verdict.PASSED
+
+
+async def test_a_busy_engine_is_not_asked_for_ever(tmp_path, both):
+    """When the time for retries is over the refusal comes out."""
+    async with fake_engine(tmp_path) as engine, both(engine.address, retry_time_ms=0) as client:
+        with pytest.raises(Busy):
+            await client.execute(Job(id="a", program="busy 3"))
+
+
+async def test_a_bad_job_is_refused_with_the_reason(tmp_path, both):
+    """The engine's line reaches the caller as it is."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        with pytest.raises(BadJob, match="unknown language 'cobol'; this engine runs python"):
+            await client.execute(Job(id="a", program="", language="cobol"))
+
+
+async def test_a_fault_of_the_engine_is_not_taken_for_a_verdict(tmp_path, both):
+    """Alone or in a stream."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        with pytest.raises(EngineFault):
+            await client.execute(Job(id="a", program="crash"))
+        with pytest.raises(EngineFault, match="job 'a'"):
+            await client.stream(jobs_named("a", "crash"))
+
+
+@pytest.mark.parametrize("ask", ["execute", "stream", "describe", "wait_ready"])
+async def test_nobody_there_is_said_with_the_cure(both, ask):
+    """One line with the address and the command that starts an engine."""
+    arguments = {"execute": (Job(id="a", program=""),), "stream": (jobs_named("a"),), "describe": (), "wait_ready": (1,)}
+    with nobody() as address:
+        async with both(address) as client:
+            with pytest.raises(ConnectionFailed) as failure:
+                await getattr(client, ask)(*arguments[ask])
+    assert str(failure.value) == f"no engine answers at {address}; start one with: python -m engine serve --listen {address}"
+
+
+def test_an_address_that_is_none_is_refused_at_once():
+    """Before anything is connected."""
+    for make in (AsyncClient, Client):
+        with pytest.raises(ConnectionFailed, match="neither host:port"):
+            make("nonsense")
+
+
+async def test_a_draining_engine_answers_what_it_accepted(tmp_path):
+    """The reports come, then the error that says why there are no more."""
+    async with fake_engine(tmp_path) as engine, AsyncClient(engine.address) as client:
+        last = asyncio.Event()
+
+        async def jobs():
+            yield Job(id="a", program="hold")
+            await last.wait()
+
+        reports = client.execute_stream(jobs())
+        first = asyncio.ensure_future(anext(reports))
+        await engine.executor.running_are(1)
+        engine.stop.ask()
+        engine.executor.released.set()
+        assert (await first).id == "a"
+        with pytest.raises(Unavailable):
+            await anext(reports)
+
+
+async def test_waiting_until_ready(tmp_path, both):
+    """Returns once jobs are accepted."""
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        await client.wait_ready(60_000)
+
+
+def test_an_engine_that_is_killed_is_told_apart_from_none():
+    """The message says how many reports came, and the ones that came are not lost."""
+    jobs = [*jobs_named(range(3)), *jobs_named(range(3, 5), "hold")]
+    with LocalEngine(command=FAKE) as engine, Client(engine.address) as client:
+        reports = client.execute_stream(jobs)
+        names = {next(reports).id for _ in range(3)}
+        assert names == {"0", "1", "2"}
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        with pytest.raises(EngineGone, match=r"went away after 3 of 5 reports: .*send again what has no report"):
+            next(reports)
+        with pytest.raises((ConnectionFailed, EngineGone)):
+            client.execute(Job(id="a", program="pass"))
+
+
+def test_a_synchronous_client_works_inside_an_event_loop():
+    """Its own loop is in a thread of its own, so notebooks can use it."""
+
+    async def main(client):
+        return client.execute(Job(id="a", program="pass")).verdict
+
+    with LocalEngine(command=FAKE) as engine, Client(engine.address) as client:
+        assert asyncio.run(main(client)) is Verdict.PASSED
+
+
+def test_one_synchronous_client_serves_many_threads():
+    """Calls from several threads do not disturb one another."""
+    with LocalEngine(command=FAKE) as engine, Client(engine.address) as client:
+        verdicts = []
+
+        def work(name):
+            verdicts.append(client.execute(Job(id=name, program="pass")).verdict)
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert verdicts == [Verdict.PASSED] * 4
+
+
+def test_a_local_engine_leaves_nothing_behind():
+    """Neither process nor folder nor socket; and its address is known only while it lives."""
+    with LocalEngine(command=FAKE) as engine:
+        path, pid = engine.address.removeprefix("unix:"), engine.pid
+        assert os.path.exists(path)  # noqa: PTH110  # a path in a string
+    assert not os.path.exists(os.path.dirname(path))  # noqa: PTH110, PTH120  # a path in a string
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(EngineError, match="only inside"):
+        _ = engine.address
+
+
+def test_a_local_engine_that_dies_at_its_start_says_what_it_said():
+    """The message ends with the engine's own last words."""
+    with pytest.raises(StartFailed, match=r"status 1.*\n?.*no namespaces; mend them"), LocalEngine(command=FAKE, config="die"):
+        pass
+
+
+def test_a_local_engine_that_does_not_get_ready_is_given_up():
+    """Within the time it was given."""
+    silent = (sys.executable, "-c", "import sys; sys.stdin.read()", "--")
+    with pytest.raises(StartFailed, match="not ready after 1 ms"), LocalEngine(command=silent, start_timeout_ms=1):
+        pass
+
+
+def test_a_local_engine_goes_with_its_parent():
+    """A caller that is killed takes its engine along."""
+    program = (
+        "import sys, signal\n"
+        "from engine.client import LocalEngine\n"
+        f"engine = LocalEngine(command={FAKE!r}).__enter__()\n"
+        "print(engine.pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        engine = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    ended, _, _ = select.select([engine], [], [], 60)
+    os.close(engine)
+    assert ended
+
+
+def test_everything_a_caller_needs_is_in_one_place():
+    """engine.client exports all records, and all names it promises exist."""
+    names = {name for name, value in vars(records).items() if getattr(value, "__module__", None) == "engine.records"}
+    assert names <= set(public.__all__)
+    assert all(hasattr(public, name) for name in public.__all__)

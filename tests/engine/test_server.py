@@ -1,0 +1,348 @@
+"""The service keeps the promises of execution.proto, seen through a raw gRPC channel."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from engine import wire
+from engine.errors import Busy, CannotListen, JailUnavailable, Unavailable
+from engine.records import Job, Report, Verdict
+from engine.server import Stop, probe, serve
+from protos.execution.v1 import execution_pb2 as pb
+from protos.execution.v1 import execution_pb2_grpc as pb_grpc
+from tests.engine.fakes import DESCRIPTION, FakeExecutor, fake_engine, nothing_to_prove
+
+
+@asynccontextmanager
+async def stub_of(engine):
+    async with grpc.aio.insecure_channel(engine.address) as channel:
+        yield pb_grpc.ExecutionStub(channel)
+
+
+def request(name, program="pass"):
+    return wire.request_from_job(Job(id=name, program=program))
+
+
+def retry_after_ms(error):
+    refusal = wire.error_from_rpc(error)
+    assert isinstance(refusal, Busy | Unavailable)
+    return refusal.retry_after_ms
+
+
+async def test_a_program_is_executed_with_its_id(tmp_path):
+    """The job reaches the executor and its report comes back."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        response = await stub.Execute(request("a", "echo: hello"))
+    assert response.id == "a"
+    assert response.report.stdout == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "delay_ms"),
+    [("busy 1", grpc.StatusCode.RESOURCE_EXHAUSTED, 1), ("crash", grpc.StatusCode.INTERNAL, None)],
+)
+async def test_statuses_are_those_of_the_proto(tmp_path, program, code, delay_ms):
+    """A full queue says when to retry; a fault of the engine says nothing of its insides."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await stub.Execute(request("a", program))
+    assert failure.value.code() is code
+    assert "secret" not in str(failure.value.details())
+    if delay_ms is not None:
+        assert retry_after_ms(failure.value) == delay_ms
+
+
+async def test_a_bad_job_is_an_invalid_argument(tmp_path):
+    """The executor never sees it."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await stub.Execute(pb.ExecuteRequest(id="a", program=pb.Program(language="cobol")))
+        assert engine.executor.jobs == []
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.value.details() == "unknown language 'cobol'; this engine runs python"
+
+
+async def test_cancelling_a_call_ends_its_program(tmp_path):
+    """A client that takes a request back does not leave its program running."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.Execute(request("a", "hold"))
+        waiting = asyncio.create_task(engine.executor.running_are(1))
+        await waiting
+        call.cancel()
+        await engine.executor.running_are(0)
+        assert engine.executor.cancelled == ["a"]
+
+
+async def test_a_client_that_vanishes_ends_its_programs(tmp_path):
+    """Closing the connection in the middle of a stream cancels every program of the stream."""
+    async with fake_engine(tmp_path) as engine:
+        async with stub_of(engine) as stub:
+            call = stub.ExecuteStream()
+            for name in "abc":
+                await call.write(request(name, "hold"))
+            await engine.executor.running_are(3)
+        await engine.executor.running_are(0)
+        assert sorted(engine.executor.cancelled) == ["a", "b", "c"]
+
+
+async def test_every_request_of_a_stream_is_answered_exactly_once(tmp_path):
+    """Good, refused and faulty ones alike, each under its id."""
+    programs = {"a": "pass", "b": "crash", "c": "busy 1", "d": "echo: x", "": "pass"}
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        for name, program in programs.items():
+            await call.write(pb.ExecuteRequest(id=name, program=pb.Program(language="python", source=program.encode())))
+        await call.done_writing()
+        answers = [response async for response in call]
+    assert sorted(answer.id for answer in answers) == sorted(programs)
+    codes = {answer.id: answer.rejected.code for answer in answers}
+    assert codes == {"a": 0, "b": 13, "c": 8, "d": 0, "": 3}
+    assert {answer.id: answer.rejected.retry_after_ms for answer in answers}["c"] == 1
+
+
+async def test_answers_come_as_they_are_done(tmp_path):
+    """A program that takes long holds nobody up."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        await call.write(request("slow", "hold"))
+        await call.write(request("quick"))
+        assert (await call.read()).id == "quick"
+        engine.executor.released.set()
+        assert (await call.read()).id == "slow"
+
+
+async def test_no_more_than_a_window_of_a_stream_is_under_way(tmp_path):
+    """The engine reads no further while the window is full, and goes on when there is room."""
+    async with fake_engine(tmp_path, stream_window=3) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        for number in range(10):
+            await call.write(request(str(number), "hold"))
+        await call.done_writing()
+        await engine.executor.running_are(3)
+        engine.executor.released.set()
+        assert len([response async for response in call]) == 10
+        assert engine.executor.most_running == 3
+
+
+async def test_two_requests_with_one_id_end_the_stream(tmp_path):
+    """Their answers could not be told apart."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        await call.write(request("a", "hold"))
+        await call.write(request("a", "hold"))
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call.read()
+        assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        await engine.executor.running_are(0)
+
+
+async def test_an_id_may_be_used_again_once_it_is_answered(tmp_path):
+    """Uniqueness is asked only among the requests under way."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        for _ in range(3):
+            await call.write(request("a"))
+            assert (await call.read()).id == "a"
+
+
+async def test_until_it_is_ready_it_is_not_serving(tmp_path):
+    """It listens, says NOT_SERVING and refuses jobs with a delay, until its first program has run."""
+    proven, asked = asyncio.Event(), asyncio.Event()
+
+    async def ready(_):
+        asked.set()
+        await proven.wait()
+
+    stop, address = Stop(), f"unix:{tmp_path}/engine.sock"
+    announced = asyncio.Event()
+    serving = serve(FakeExecutor(), DESCRIPTION, listen=address, stop=stop, announce=lambda _: announced.set(), ready=ready)
+    task = asyncio.create_task(serving)
+    await asked.wait()
+    async with grpc.aio.insecure_channel(address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        check = health_pb2.HealthCheckRequest(service="rrtf.execution.v1.Execution")
+        assert (await health.Check(check)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await pb_grpc.ExecutionStub(channel).Execute(request("a"))
+        assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert retry_after_ms(failure.value) > 0
+        proven.set()
+        await announced.wait()
+        assert (await health.Check(check)).status == health_pb2.HealthCheckResponse.SERVING
+        assert (await pb_grpc.ExecutionStub(channel).Execute(request("a"))).report.verdict
+    stop.ask()
+    await task
+
+
+async def test_an_engine_that_cannot_prove_its_jail_does_not_serve(tmp_path):
+    """The error of the proof comes out, and the socket is gone."""
+
+    async def ready(_):
+        raise JailUnavailable("no namespaces")
+
+    with pytest.raises(JailUnavailable):
+        async with fake_engine(tmp_path, ready=ready):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_proof_is_a_program_that_ran():
+    """An executor whose programs do not do what they say is not ready."""
+
+    class Says:
+        def __init__(self, report):
+            self.report = report
+
+        async def execute(self, job):
+            return self.report
+
+    await probe(Says(Report(id="x", verdict=Verdict.FINISHED, stdout=b"ready\n")))
+    for report in (Report(id="x", verdict=Verdict.FINISHED), Report(id="x", verdict=Verdict.INFRASTRUCTURE_ERROR)):
+        with pytest.raises(JailUnavailable, match="doctor"):
+            await probe(Says(report))
+
+
+async def test_stopping_finishes_what_was_accepted_and_takes_nothing_new(tmp_path):
+    """The first stage of stopping: drain."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        await call.write(request("before", "hold"))
+        await engine.executor.running_are(1)
+        engine.stop.ask()
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await stub.Execute(request("after"))
+        assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert retry_after_ms(failure.value) > 0
+        engine.executor.released.set()
+        assert (await call.read()).id == "before"
+        with pytest.raises(grpc.aio.AioRpcError) as end:
+            await call.read()
+        assert end.value.code() is grpc.StatusCode.UNAVAILABLE
+        await engine.task
+        assert engine.executor.cancelled == []
+
+
+async def test_stopping_twice_ends_what_is_under_way(tmp_path):
+    """The second stage of stopping: cancel."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.Execute(request("a", "hold"))
+        running = asyncio.create_task(engine.executor.running_are(1))
+        await running
+        engine.stop.ask()
+        engine.stop.ask()
+        await engine.task
+        assert engine.executor.cancelled == ["a"]
+        with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
+            await call
+
+
+async def test_a_drain_has_an_end(tmp_path):
+    """A program that does not finish in time is cancelled."""
+    async with fake_engine(tmp_path, drain_time_ms=1) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        await call.write(request("a", "hold"))
+        await engine.executor.running_are(1)
+        engine.stop.ask()
+        await engine.task
+        assert engine.executor.cancelled == ["a"]
+
+
+async def test_the_end_of_a_pipe_stops_the_engine():
+    """An engine that was started for a process goes with it."""
+    ours, theirs = socket.socketpair()
+    stop = Stop()
+    stop.when_readable(ours.fileno())
+    theirs.close()
+    await stop.drain.wait()
+    ours.close()
+
+
+async def refused(listen):
+    with pytest.raises(CannotListen) as refusal:
+        await serve(FakeExecutor(), DESCRIPTION, listen=listen, stop=Stop(), announce=lambda _: None, ready=nothing_to_prove)
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+async def test_an_address_in_use_is_refused(tmp_path):
+    """Neither a port nor a socket is taken from whoever serves it."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        assert "address already in use" in await refused(engine.address)
+        assert (await stub.Execute(request("a"))).id == "a"
+    with socket.create_server(("localhost", 0)) as taken:
+        assert "address already in use" in await refused(f"localhost:{taken.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(
+    ("listen", "message"),
+    [
+        ("nonsense", "neither host:port"),
+        ("localhost:99999", "neither host:port"),
+        ("unix:", "no path"),
+        ("unix:" + "x" * 200, "longer than the 107 bytes"),
+        ("unix:/nowhere/engine.sock", "no such file or directory"),
+    ],
+)
+async def test_an_address_that_cannot_be_had_is_refused(listen, message):
+    """One line that says why."""
+    assert message in await refused(listen)
+
+
+async def test_a_file_in_the_way_is_not_removed(tmp_path):
+    """Only a socket that nobody serves is cleared away."""
+    path = tmp_path / "precious"
+    path.write_text("x")
+    assert "no socket" in await refused(f"unix:{path}")
+    assert path.read_text() == "x"
+
+
+async def test_a_socket_left_over_from_a_killed_engine_is_taken(tmp_path):
+    """Starting again after SIGKILL needs no cleaning by hand."""
+    path = tmp_path / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        assert (await stub.Execute(request("a"))).id == "a"
+    assert not path.exists()
+
+
+async def test_port_zero_is_announced_as_the_port_it_became():
+    """Whoever started the engine learns where it listens."""
+    stop = Stop()
+    announced: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = serve(
+        FakeExecutor(), DESCRIPTION, listen="localhost:0", stop=stop, announce=announced.set_result, ready=nothing_to_prove
+    )
+    task = asyncio.create_task(serving)
+    host, _, port = (await announced).rpartition(":")
+    assert host == "localhost"
+    assert int(port) > 0
+    stop.ask()
+    await task
+
+
+async def test_a_message_that_cannot_be_read_does_not_harm_the_engine(tmp_path):
+    """Data nested deeper than protobuf's parser goes fails that call and no other."""
+    message = b""
+    for field in (*(1, 8) * 100, 3, 2, 5):  # items of a list of items ..., expected, tests, function_tests
+        message = bytes([field << 3 | 2]) + _varint(len(message)) + message
+    async with fake_engine(tmp_path) as engine, grpc.aio.insecure_channel(engine.address) as channel, stub_of(engine) as stub:
+        raw: Any = channel.unary_unary("/rrtf.execution.v1.Execution/Execute")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await raw(message)
+        stream: Any = channel.stream_stream("/rrtf.execution.v1.Execution/ExecuteStream")()
+        await stream.write(message)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stream.read()
+        assert (await stub.Execute(request("a"))).id == "a"
+
+
+def _varint(number):
+    low, high = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(high) if high else bytes([low])
