@@ -5,6 +5,7 @@ the CPU, time on the wall), since it holds whatever else happened. Then what end
 report, only ever chooses between ways to fail: nothing that it writes can lead to PASSED.
 """
 
+import errno
 import json
 import signal
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from engine.jail.inside.examiner import COUNTERS
 from engine.jail.slot import Account
 from engine.records import Cause, CauseKind, Limits, Trust, Verdict
 
-_EMFILE, _EFBIG, _EAGAIN = 24, 27, 11
 _ERROR_CHARS = 8_000
 
 
@@ -87,17 +87,19 @@ def left_early(account: Account, limits: Limits) -> Outcome:
     return found or candidate_failed("it left with exit code 0 before its tests were done", Verdict.RUNTIME_ERROR)
 
 
-def raised(exception: str, errno: object, error: str, account: Account, limits: Limits) -> Outcome:
+def raised(exception: str, number: object, error: str, account: Account, limits: Limits) -> Outcome:
     """The verdict on an exception of the program's that nothing caught."""
     if exception == "MemoryError":
         return _over(
             Verdict.MEMORY_LIMIT, "memory_bytes", account.peak_memory_bytes, limits, error, "one more allocation was refused"
         )
-    if errno == _EMFILE:
+    if number == errno.ENOSPC:
+        return _over(Verdict.MEMORY_LIMIT, "memory_bytes", account.peak_memory_bytes, limits, error, "files live in memory")
+    if number == errno.EMFILE:
         return _over(Verdict.OPEN_FILES_LIMIT, "open_files", limits.open_files, limits, error)
-    if errno == _EFBIG:
+    if number == errno.EFBIG:
         return _over(Verdict.FILE_SIZE_LIMIT, "file_size_bytes", limits.file_size_bytes, limits, error)
-    if account.forks_refused or errno == _EAGAIN or "can't start new thread" in error:
+    if account.forks_refused or number == errno.EAGAIN or "can't start new thread" in error:
         return _over(Verdict.PROCESS_LIMIT, "processes", limits.processes, limits, error)
     return candidate_failed(error.rpartition("\n")[2] or exception, Verdict.RUNTIME_ERROR, error)
 
@@ -128,10 +130,10 @@ def _findings(account: Account) -> tuple[dict[str, Any], int, int]:
 
 
 def _judged(failure: list[Any], findings: dict[str, Any], account: Account, limits: Limits) -> Outcome:
-    message, from_program, exception, errno = failure
+    message, from_program, exception, number = failure
     if not from_program:
         return candidate_failed(message, Verdict.WRONG_ANSWER)
-    outcome = raised(exception, errno, findings["error"], account, limits)
+    outcome = raised(exception, number, findings["error"], account, limits)
     return outcome if outcome.cause.kind is CauseKind.LIMIT else candidate_failed(message, outcome.verdict, findings["error"])
 
 

@@ -19,33 +19,50 @@ class Watched(Protocol):
 
 
 class CpuMeter:
-    """Measures one program at a time. `fd` is a cgroup's cpuacct.usage (v1, in ns) or cpu.stat (v2, in us)."""
+    """Measures one program at a time. `fd` is a cgroup's cpuacct.usage (v1, in ns) or cpu.stat (v2, in us).
+
+    Without one, it adds up processes: those alive with the children they waited for, or all that were ever seen, whichever is
+    more. A process that nobody waits for and that dies between two looks then hides what it used since the first of them.
+    """
 
     def __init__(self, fd: int | None, cores: int) -> None:
         self.cores = cores
         self._fd = fd
         self._start_ns = 0
+        self._seen_ns: dict[str, int] = {}
 
     def start(self) -> None:
         """From here on, what the slot uses is the program's, the examiner's or the zygote's own."""
+        self._seen_ns.clear()
         self._start_ns = self._slot_ns() - time.process_time_ns() if self._fd is not None else 0
 
     def used_ns(self, candidate: Watched, examiner: Watched | None = None) -> int:
         """The CPU time of the candidate's tree so far, in ns."""
         if self._fd is None:
-            return sum(_tree_cpu_ns(examiner))
+            return max(self._alive_ns(examiner), sum(self._seen_ns.values()))
         used = self._slot_ns() - time.process_time_ns() - self._start_ns
         others = examiner.cpu_ns() if examiner is not None else 0
         return max(0, used - others)
 
     def finish(self, candidate: Watched, examiner: Watched | None = None) -> int:
         """The CPU time of the candidate's tree once it is dead, in ns."""
-        return max(candidate.cpu_ns(), self.used_ns(candidate, examiner) if self._fd is not None else 0)
+        return max(candidate.cpu_ns(), self.used_ns(candidate, examiner))
 
     def _slot_ns(self) -> int:
         assert self._fd is not None
         text = os.pread(self._fd, 64, 0)
         return int(text) if text[:1].isdigit() else int(text.split()[1]) * 1000
+
+    def _alive_ns(self, examiner: Watched | None) -> int:
+        total = 0
+        for pid in _others():
+            if examiner is not None and int(pid) == examiner.pid:
+                continue
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+                own = self._seen_ns[pid] = process_cpu_ns(int(pid))
+                total += own + (int(fields[13]) + int(fields[14])) * _TICK_NS
+        return total
 
 
 class RunDelays:
@@ -68,18 +85,3 @@ class RunDelays:
 def _others() -> list[str]:
     """Every process of the slot but the zygote."""
     return [entry for entry in os.listdir("/proc") if entry.isdigit() and entry != "1"]
-
-
-def _tree_cpu_ns(examiner: Watched | None) -> list[int]:
-    """Of every process in the slot but the zygote and the examiner, its dead children included."""
-    times = []
-    for entry in _others():
-        if examiner is not None and int(entry) == examiner.pid:
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-            times.append(process_cpu_ns(int(entry)) + (int(fields[13]) + int(fields[14])) * _TICK_NS)
-        except OSError:
-            continue  # it ended meanwhile
-    return times
