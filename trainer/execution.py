@@ -2,8 +2,8 @@
 
     sampler thread --emit--> queue --jobs--> engine --reports--> outcomes
 
-The sampler works in a thread and the engine is spoken to from an event loop; the queue between them is the only thing they share. Every
-request ends as exactly one outcome. When anything fails, or the run is interrupted, the sampler is told to stop.
+The sampler works in a thread and the engine is spoken to from an event loop; the queue between them is the only thing they
+share. Every request ends as exactly one outcome. When anything fails, or the run is interrupted, the sampler is told to stop.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ def serve(engine: Engine) -> Iterator[Connect]:
 
 
 def limits(engine: Engine) -> Limits:
+    """What one candidate may use."""
     return Limits(cpu_time_ms=engine.cpu_time_ms, wall_time_ms=engine.wall_time_ms, memory_bytes=engine.memory_bytes)
 
 
@@ -61,7 +62,9 @@ def sample_and_execute(
     return asyncio.run(_sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed))
 
 
-def execute_gold(problems: Sequence[Problem], connect: Connect, engine: Engine, on_executed: Advance = lambda: None) -> list[Outcome]:
+def execute_gold(
+    problems: Sequence[Problem], connect: Connect, engine: Engine, on_executed: Advance = lambda: None
+) -> list[Outcome]:
     """Outcomes of the problems' own solutions, in the order of the problems; all of them have one."""
     return asyncio.run(_execute_gold(problems, connect, engine, on_executed))
 
@@ -126,9 +129,8 @@ async def _collect(jobs: AsyncIterator[Job], connect: Connect, on_executed: Adva
 
 def gold_candidate(problem: Problem) -> Candidate:
     """The problem's own solution as a teacher's response."""
-    return Candidate(
-        id=problem.task_id, task_id=problem.task_id, completion=problem.gold or "", temperature=0.0, seed=0, tokens=0, teacher=True
-    )
+    task_id, completion = problem.task_id, problem.gold or ""
+    return Candidate(id=task_id, task_id=task_id, completion=completion, temperature=0.0, seed=0, tokens=0, teacher=True)
 
 
 def _outcome(candidates: Mapping[str, Candidate], reports: Mapping[str, Report], name: str) -> Outcome:

@@ -5,9 +5,9 @@ orders of telling, and the canonical solution has one line for each. A *combinat
 Combinations are dealt to the parts (start, train, held_out), so no set of primitives of a held-out task occurs in another part:
 whoever solves it has composed what it saw.
 
-A drawn task is kept only if its tests bite: the outputs differ from test to test, none of them equals the input everywhere, and leaving
-out any one of the steps changes some output. Expected values come from running the pipeline on the test inputs;
-only programs from the table of primitives run here, never a candidate.
+A drawn task is kept only if its tests bite: the outputs differ from test to test, are not simply the inputs, and leaving out
+any one of the steps changes some output. Expected values come from running the pipeline on the test inputs; only programs from
+the table of primitives run here, never a candidate.
 """
 
 import random
@@ -123,20 +123,24 @@ def _draw_input(kind: Kind, rng: random.Random) -> object:
     if kind is Kind.NUMBERS:
         numbers = [rng.randint(-12, 20) for _ in range(rng.randint(6, 12))]
         return numbers + rng.sample(numbers, 2)
-    words = ["".join(rng.choices("abcdeiorstuABEMT", k=rng.randint(1, 8))) + rng.choice(("", "", "7", "3")) for _ in range(rng.randint(3, 6))]
-    return " ".join(words)
+    return " ".join(_draw_word(rng) for _ in range(rng.randint(3, 6)))
+
+
+def _draw_word(rng: random.Random) -> str:
+    return "".join(rng.choices("abcdeiorstuABEMT", k=rng.randint(1, 8))) + rng.choice(("", "", "7", "3"))
 
 
 def _run(steps: Sequence[Step], source: Kind, inputs: Sequence[object]) -> list[object]:
     space: dict[str, object] = {}
-    exec(f"def {ENTRY_POINT}({source.value}):\n{write_body(steps)}", space)
+    exec(f"def {ENTRY_POINT}({source.value}):\n{write_body(steps)}", space)  # noqa: S102  # the table's own text, never a candidate
     solve = space[ENTRY_POINT]
     assert callable(solve)
     return [solve(given) for given in inputs]
 
 
 def _tests_bite(steps: Sequence[Step], source: Kind, inputs: Sequence[object], outputs: Sequence[object]) -> bool:
-    if len({repr(output) for output in outputs}) < _TESTS_PER_TASK // 2 or max(len(repr(output)) for output in outputs) > _LONGEST_OUTPUT:
+    texts = [repr(output) for output in outputs]
+    if len(set(texts)) < _TESTS_PER_TASK // 2 or max(map(len, texts)) > _LONGEST_OUTPUT:
         return False
     without = [[step for step in steps if step is not left_out] for left_out in steps]
     fitting = [rest for rest in without if rest and _kinds_meet(rest, source)]

@@ -1,7 +1,7 @@
 """The model and its tokenizer, new or from Hugging Face, and how text becomes tokens.
 
-A prompt is tokenized as the tokenizer likes it; a response without special tokens, followed by one end token. The two are joined as
-tokens and never as text, so sampling and training see the same prompt tokens.
+A prompt is tokenized as the tokenizer likes it; a response without special tokens, followed by one end token. The two are joined
+as tokens and never as text, so sampling and training see the same prompt tokens.
 """
 
 from collections.abc import Sequence
@@ -70,8 +70,8 @@ def new(settings: Model, texts: Sequence[str], seed: int, device: str = "cpu") -
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    network = LlamaForCausalLM(config).to(_resolve(device))  # type: ignore[arg-type]
-    return LanguageModel(network=network, tokenizer=tokenizer)
+    network: Any = LlamaForCausalLM(config)
+    return LanguageModel(network=network.to(_resolve(device)), tokenizer=tokenizer)
 
 
 def load(path: str | Path, dtype: str = "float32", device: str = "cpu") -> LanguageModel:
@@ -81,7 +81,7 @@ def load(path: str | Path, dtype: str = "float32", device: str = "cpu") -> Langu
     """
     tokenizer = look(path)
     try:
-        network = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+        network: Any = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise _no_model(path, error) from error
     return LanguageModel(network=network.to(_resolve(device)), tokenizer=tokenizer)
@@ -114,8 +114,8 @@ def _resolve(device: str) -> str:
 
 def _train_tokenizer(texts: Sequence[str], vocabulary_tokens: int) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_tokens,
         special_tokens=[END, PAD],

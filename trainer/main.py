@@ -40,7 +40,7 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> 
         pipeline.sample(number)
         pipeline.train_round(number)
         pipeline.evaluate(number)
-    write_report(recipe, folder, screen)
+    write_report(recipe, folder, pipeline.problems, screen)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,15 +82,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.toml", help="what differs from the embedded default")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one key, on top of the recipe; may be repeated (--set run.seed=1)"
-    )
+    of_set = "one key, on top of the recipe; may be repeated (--set run.seed=1)"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=of_set)
     return parser
 
 
 def _explain_keys() -> str:
     lines = ["keys of a recipe, [section] by section in TOML, with their defaults:", ""]
-    for key, default, meaning in recipe_file.keys():
+    for key, default, meaning in recipe_file.all_keys():
         lines.append(f"  {key} = {default!r}")
         lines += [f"      {line.strip()}" for line in meaning.splitlines()]
     examples = [

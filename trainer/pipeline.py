@@ -1,4 +1,4 @@
-"""The stages of a run. Each reads what earlier stages wrote, makes its own folder (trainer.run_folder), and is skipped where that exists.
+"""The stages of a run. Each reads what earlier ones wrote and makes a folder of its own; where that exists it is skipped.
 
     tasks              problems.jsonl gold.jsonl parts.json
     start/model        the supervised start, in Hugging Face format, with steps.jsonl
@@ -35,6 +35,7 @@ START = "start"
 
 
 def round_name(number: int) -> str:
+    """The folder of a round, the first being 1."""
     return f"round-{number}"
 
 
@@ -61,6 +62,12 @@ class Pipeline:
         """The tasks whose own solution passed."""
         dealt = tasks.deal(self._recipe, self._folder.path / "tasks" / tasks.PROBLEMS)
         return tasks.keep(dealt, self._folder.read("tasks", "parts.json"))
+
+    @property
+    def problems(self) -> dict[str, Problem]:
+        """All usable tasks by id."""
+        parts = self.parts
+        return {problem.task_id: problem for part in (parts.start, parts.train, parts.held_out) for problem in part}
 
     def train_start(self) -> None:
         """The supervised start: fine-tuning on the gold solutions of its tasks. Without epochs it is the model as it came."""

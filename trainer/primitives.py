@@ -47,7 +47,12 @@ _NUMBERS_TO_NUMBERS = (
     ("add", "add {k} to every number", "increase each number by {k}", "[x + {k} for x in xs]"),
     ("subtract", "subtract {k} from every number", "lower each number by {k}", "[x - {k} for x in xs]"),
     ("multiply", "multiply every number by {k}", "scale each number by {k}", "[x * {k} for x in xs]"),
-    ("remainder", "take every number modulo {k}", "replace each number by its remainder after division by {k}", "[x % {k} for x in xs]"),
+    (
+        "remainder",
+        "take every number modulo {k}",
+        "replace each number by its remainder after division by {k}",
+        "[x % {k} for x in xs]",
+    ),
     ("divide", "divide every number by {k} rounding down", "floor divide each number by {k}", "[x // {k} for x in xs]"),
     ("square", "square every number", "multiply each number by itself", "[x * x for x in xs]"),
     ("negate", "negate every number", "flip the sign of each number", "[-x for x in xs]"),
@@ -62,7 +67,12 @@ _NUMBERS_TO_NUMBERS = (
     ("below", "keep the numbers smaller than {k}", "remove the numbers from {k} up", "[x for x in xs if x < {k}]"),
     ("multiples", "keep the multiples of {k}", "remove the numbers not divisible by {k}", "[x for x in xs if x % {k} == 0]"),
     ("ascending", "sort the numbers", "order the numbers from smallest to largest", "sorted(xs)"),
-    ("descending", "sort the numbers in descending order", "order the numbers from largest to smallest", "sorted(xs, reverse=True)"),
+    (
+        "descending",
+        "sort the numbers in descending order",
+        "order the numbers from largest to smallest",
+        "sorted(xs, reverse=True)",
+    ),
     ("by_size", "sort the numbers by absolute value", "order the numbers by distance from zero", "sorted(xs, key=abs)"),
     ("backwards", "reverse the list", "turn the list around", "xs[::-1]"),
     ("first", "keep the first {k} numbers", "cut the list after {k} numbers", "xs[:{k}]"),
@@ -71,7 +81,12 @@ _NUMBERS_TO_NUMBERS = (
     ("trim", "drop the last {k} numbers", "leave out {k} numbers at the end", "xs[:-{k}]"),
     ("every", "take every number at an even index", "skip every second number", "xs[::2]"),
     ("unique", "remove duplicates", "keep only the first of equal numbers", "list(dict.fromkeys(xs))"),
-    ("steps", "take the differences between neighbours", "subtract from each number the one before it", "[b - a for a, b in zip(xs, xs[1:])]"),
+    (
+        "steps",
+        "take the differences between neighbours",
+        "subtract from each number the one before it",
+        "[b - a for a, b in zip(xs, xs[1:])]",
+    ),
     ("sums", "add up neighbours", "sum each number and the one after it", "[a + b for a, b in zip(xs, xs[1:])]"),
     ("totals", "take running totals", "replace each number by the sum so far", "[sum(xs[:i + 1]) for i in range(len(xs))]"),
     ("indexed", "multiply every number by its index", "scale each number by its position", "[i * x for i, x in enumerate(xs)]"),
@@ -87,7 +102,9 @@ _NUMBERS_TO_NUMBER = (
     ("count_above", "count the numbers greater than {k}", "find how many numbers exceed {k}", "sum(x > {k} for x in xs)"),
     ("sum_squares", "take the sum of squares", "add the squares together", "sum(x * x for x in xs)"),
 )
-_NUMBERS_TO_TEXT = (("dashes", "join the numbers with dashes", "write the numbers with dashes in between", '"-".join(str(x) for x in xs)'),)
+_NUMBERS_TO_TEXT = (
+    ("dashes", "join the numbers with dashes", "write the numbers with dashes in between", '"-".join(str(x) for x in xs)'),
+)
 _NUMBER_TO_NUMBER = (
     ("plus", "add {k}", "increase it by {k}", "n + {k}"),
     ("minus", "subtract {k}", "lower it by {k}", "n - {k}"),

@@ -1,15 +1,15 @@
 """From verdicts to scores, from scores to ranked responses and pairs: pure functions.
 
-Four levels: compile error < runtime error < wrong answer < passed. A limit that was exceeded has a score of its own. A failure of the
-infrastructure, and a candidate that the token limit cut off, have no score: they are left out, never counted
-as bad. A teacher's score gets a bonus, so that it ranks above a student with the same verdict.
+Four levels: compile error < runtime error < wrong answer < passed. A limit that was exceeded has a score of its own. A failure
+of the infrastructure, and a candidate that the token limit cut off, have no score: they are left out, never counted as bad. A
+teacher's score gets a bonus, so that it ranks above a student with the same verdict.
 """
 
 from collections.abc import Iterable, Sequence
 
 from engine.client import Verdict
-from trainer.records import Outcome, Pair, RankedResponse, RankedTask
 from trainer.recipe import Scoring
+from trainer.records import Outcome, Pair, RankedResponse, RankedTask
 
 NO_VERDICT = frozenset({Verdict.INFRASTRUCTURE_ERROR, Verdict.CANCELLED, Verdict.NOT_RUN, Verdict.FINISHED})
 """Say nothing about whether a program is right: the engine failed, or there were no tests."""

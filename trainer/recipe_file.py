@@ -30,7 +30,7 @@ def load(path: Path | None, overrides: Sequence[str]) -> Recipe:
         raise RecipeError(first + (f" (and {len(others)} more)" if others else "")) from error
 
 
-def keys() -> Iterator[tuple[str, object, str]]:
+def all_keys() -> Iterator[tuple[str, object, str]]:
     """Every key of a recipe with its default and what it means."""
     for section, field in Recipe.model_fields.items():
         for name, inner in type(field.default).model_fields.items():
@@ -74,7 +74,7 @@ def _explain(detail: ErrorDetails) -> str:
 
 
 def _nearest(where: str) -> str:
-    known = [key for key, _, _ in keys()]
+    known = [key for key, _, _ in all_keys()]
     section, _, name = where.partition(".")
     if not name:
         sections = list(Recipe.model_fields)

@@ -95,8 +95,14 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
+    """Outcomes as `write_lines` wrote them."""
     return [Outcome(**{**line, "candidate": Candidate(**line["candidate"])}) for line in read_lines(path)]
 
 
 def read_ranked(path: Path) -> list[RankedTask]:
-    return [RankedTask(**{**line, "responses": tuple(RankedResponse(**r) for r in line["responses"])}) for line in read_lines(path)]
+    """Ranked tasks as `write_lines` wrote them."""
+
+    def ranked(line: dict[str, Any]) -> RankedTask:
+        return RankedTask(**{**line, "responses": tuple(RankedResponse(**response) for response in line["responses"])})
+
+    return [ranked(line) for line in read_lines(path)]

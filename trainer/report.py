@@ -4,32 +4,33 @@ The page is report_page.html with the run's numbers and a selection of its sampl
 """
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from engine.client import Problem
+from trainer.ranking import score
 from trainer.recipe import Recipe
 from trainer.records import read_lines, read_outcomes
-from trainer.ranking import score
 from trainer.run_folder import RunFolder
 from trainer.screen import Screen
 from trainer.summary import summarise, table
-from trainer.tasks import PROBLEMS
 
 _SAMPLES_PER_STAGE = 240
 _PLACE = "__DATA__"
 
 
-def write_report(recipe: Recipe, folder: RunFolder, screen: Screen) -> None:
+def write_report(recipe: Recipe, folder: RunFolder, problems: Mapping[str, Problem], screen: Screen) -> None:
     """Writes report.html and summary.json, which marks the run as finished, and shows the table."""
     summary = summarise(recipe, folder)
     path = folder.path / "report.html"
-    path.write_text(render(_data(recipe, folder, summary)), encoding="utf-8")
+    path.write_text(render(_data(recipe, folder, problems, summary)), encoding="utf-8")
     folder.finish(summary)
     screen.console.print()
     screen.console.print(table(summary))
     gain = (summary["pass_at_1_after"] - summary["pass_at_1_before"]) * 100
     before, after = summary["pass_at_1_before"], summary["pass_at_1_after"]
-    screen.say(f"held-out pass@1 {before:.1%} -> [bold]{after:.1%}[/bold] ({gain:+.1f} points) in {summary['seconds']:.0f} s of work")
+    screen.say(f"held-out pass@1 {before:.1%} -> [bold]{after:.1%}[/bold] ({gain:+.1f} points) in {summary['seconds']:.0f} s")
     screen.say(f"report: {path}")
 
 
@@ -40,15 +41,18 @@ def render(data: dict[str, Any]) -> str:
     return page.replace(_PLACE, text)
 
 
-def _data(recipe: Recipe, folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
+def _data(recipe: Recipe, folder: RunFolder, problems: Mapping[str, Problem], summary: dict[str, Any]) -> dict[str, Any]:
     names = ["start", *(f"round-{number}" for number in range(1, recipe.training.rounds + 1))]
     stages = [f"{name}/{stage}" for name in names for stage in ("samples", "evaluation")]
+    samples = {stage: _samples(recipe, folder, stage) for stage in stages if folder.is_done(stage)}
+    shown = {sample["task"] for stage in samples.values() for sample in stage}
     return {
         "summary": summary,
         "recipe": recipe.model_dump(mode="json"),
         "versions": json.loads((folder.path / "versions.json").read_text(encoding="utf-8")),
         "steps": {name: _steps(folder, name) for name in names if folder.is_done(f"{name}/model")},
-        "samples": {stage: _samples(recipe, folder, stage) for stage in stages if folder.is_done(stage)},
+        "tasks": {name: {"prompt": problems[name].prompt, "gold": problems[name].gold} for name in sorted(shown)},
+        "samples": samples,
     }
 
 

@@ -5,8 +5,8 @@
         tasks/  start/  round-1/...     one folder for each stage
         report.html  summary.json       written last: their presence means that the run is finished
 
-A stage writes into `<stage>.partial`, which is renamed when everything is in it: a stage folder that exists is complete. What an interrupted
-stage left behind is thrown away when the stage starts again. A lock keeps two processes out of one folder.
+A stage writes into `<stage>.partial`, which is renamed when everything is in it: a stage folder that exists is complete. What an
+interrupted stage left behind is thrown away when the stage starts again. A lock keeps two processes out of one folder.
 """
 
 import fcntl

@@ -1,8 +1,9 @@
 """Sampling responses with transformers' `generate`, each handed on the moment it ends.
 
-Requests of one temperature with prompts of similar length make a batch. After every generated token a hook looks at the rows: one that wrote
-the end token leaves at once through `emit`, while the others go on. Marks that end a response (see trainer.extraction)
-are looked for every few tokens, since that needs decoding. The seed of a batch follows from the run's seed, the stage and the batch's number.
+Requests of one temperature with prompts of similar length make a batch. After every generated token a hook looks at the rows:
+one that wrote the end token leaves at once through `emit`, while the others go on. Marks that end a response (see
+trainer.extraction) are looked for every few tokens, since that needs decoding. The seed of a batch follows from the run's
+seed, the stage and the batch's number.
 """
 
 import threading
@@ -126,4 +127,3 @@ class _LeaveWhenDone(StoppingCriteria):
                 truncated=not (ended or marked),
             )
         )
-

@@ -4,8 +4,8 @@ from typing import Any
 
 from rich.table import Table
 
-from trainer.records import read_lines
 from trainer.recipe import Recipe
+from trainer.records import read_lines
 from trainer.run_folder import RunFolder
 
 VERDICT_ORDER = ("passed", "wrong_answer", "runtime_error", "compile_error")
@@ -30,7 +30,17 @@ def summarise(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 def table(summary: dict[str, Any]) -> Table:
     """One row for each round."""
     result = Table(title="pass@1 on held-out tasks, every program run in a jail", title_justify="left")
-    for column in ("", "pass@1", "candidates' verdicts", "pairs", "active first-last", "programs/s", "sample", "train", "evaluate"):
+    for column in (
+        "",
+        "pass@1",
+        "candidates' verdicts",
+        "pairs",
+        "active first-last",
+        "programs/s",
+        "sample",
+        "train",
+        "evaluate",
+    ):
         result.add_column(column, justify="left" if column in ("", "candidates' verdicts") else "right")
     for item in summary["rounds"]:
         seconds = {name: f"{value:.1f} s" for name, value in item["seconds"].items()}
@@ -73,7 +83,11 @@ def _losses(steps: list[dict[str, float]]) -> dict[str, Any]:
     if not steps:
         return {}
     tenth = max(1, len(steps) // 10)
-    found: dict[str, Any] = {"steps": len(steps), "loss_first": _mean(steps[:tenth], "loss"), "loss_last": _mean(steps[-tenth:], "loss")}
+    found: dict[str, Any] = {
+        "steps": len(steps),
+        "loss_first": _mean(steps[:tenth], "loss"),
+        "loss_last": _mean(steps[-tenth:], "loss"),
+    }
     if "pairs" in steps[0]:
         third = max(1, len(steps) // 3)
         found |= {"rank_mean": _mean(steps, "rank"), "ft_mean": _mean(steps, "ft")}

@@ -46,19 +46,18 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
     """The parts, unchecked; `generated` is where generated problems lie. Raises TasksError."""
     settings = recipe.tasks
     if settings.problems == GENERATED:
-        problems = _read(str(generated))
+        problems = read(str(generated))
         return Parts(**{part: [p for p in problems if p.task_id.startswith(f"{part}/")] for part in PARTS})
-    problems = [problem for problem in _read(settings.problems) if problem.gold]
+    problems = [problem for problem in read(settings.problems) if problem.gold]
     random.Random(derive_seed(recipe.run.seed, "tasks")).shuffle(problems)
     if settings.held_out_problems:
-        held_out = _read(settings.held_out_problems)[: settings.held_out]
+        held_out = read(settings.held_out_problems)[: settings.held_out]
     else:
         held_out, problems = problems[: settings.held_out], problems[settings.held_out :]
     start, rest = (problems[: settings.start], problems[settings.start :]) if recipe.sft.epochs else ([], problems)
     if not rest:
-        raise TasksError(
-            f"tasks: {settings.problems} has too few problems: held_out takes {len(held_out)} and start {len(start)}, which leaves none for train"
-        )
+        taken = f"held_out takes {len(held_out)} and start {len(start)}"
+        raise TasksError(f"tasks: {settings.problems} has too few problems: {taken}, which leaves none for train")
     return Parts(start=start, train=rest[: settings.train or None], held_out=held_out)
 
 
@@ -96,11 +95,12 @@ def share(problems: Sequence[Problem], round_number: int, rounds: int) -> list[P
     return list(problems[round_number - 1 :: rounds])
 
 
-def _read(path: str) -> list[Problem]:
+def read(path: str) -> list[Problem]:
+    """The problems of a file, in its order. Raises TasksError."""
     if not Path(path).is_file():
         raise TasksError(f"tasks.problems: there is no file {path}")
     try:
-        return list(read_problems(Path(path)))
+        return list(read_problems(path).values())
     except EngineError as error:
         raise TasksError(str(error)) from error
 

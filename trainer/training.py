@@ -53,7 +53,9 @@ def train(
     rng = random.Random(seed)
     torch.manual_seed(seed)
     network, steps = model.network.train(), schedule.steps(len(tasks))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
+    )
     batches = (batch for _ in range(schedule.epochs) for batch in shuffled_by_length(tasks, schedule.batch_tasks, _length, rng))
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:

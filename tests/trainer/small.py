@@ -1,0 +1,49 @@
+"""A model, a recipe and outcomes small enough for tests."""
+
+from pathlib import Path
+
+from trainer import language_model
+from trainer.language_model import LanguageModel
+from trainer.recipe import Model, Recipe
+from trainer.records import Candidate, Outcome
+
+TEXTS = ("def solve(x):\n    return x + 1\n", "def solve(s):\n    return s.upper()\n")
+
+
+def model(seed: int = 0) -> LanguageModel:
+    """A new model that has learnt nothing."""
+    settings = Model(width=32, layers=2, heads=2, vocabulary_tokens=300, context_tokens=128)
+    return language_model.new(settings, TEXTS, seed)
+
+
+def recipe(folder: Path, **run: object) -> Recipe:
+    """A whole run in a second or two."""
+    return Recipe.model_validate(
+        {
+            "run": {"folder": str(folder), "name": "small", **run},
+            "tasks": {"start": 16, "train": 8, "held_out": 6},
+            "model": {"width": 32, "layers": 1, "heads": 2, "vocabulary_tokens": 320},
+            "sft": {"epochs": 2, "batch_tasks": 8},
+            "sampling": {"max_response_tokens": 12, "temperatures": (0.7, 1.0), "samples_per_temperature": 1},
+            "training": {"rounds": 2, "epochs": 1, "batch_tasks": 4},
+        }
+    )
+
+
+def outcome(
+    completion: str, verdict: str, *, teacher: bool = False, truncated: bool = False, task_id: str = "task", name: str = "c"
+) -> Outcome:
+    """What the engine said about one candidate."""
+    candidate = Candidate(
+        id=name,
+        task_id=task_id,
+        completion=completion,
+        temperature=0.5,
+        seed=1,
+        tokens=3,
+        truncated=truncated,
+        teacher=teacher,
+    )
+    return Outcome(
+        candidate=candidate, verdict=verdict, tests_passed=0, tests_total=0, trust="examined", error="", cpu_time_ms=1.0
+    )

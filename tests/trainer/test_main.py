@@ -1,0 +1,170 @@
+"""Whole runs, small: what they leave behind, how they continue, and one on the real engine."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from engine.client import Job, Verdict
+from tests.trainer import small
+from tests.trainer.fakes import FakeExecutor
+from trainer.errors import RunFolderError, TasksError
+from trainer.execution import serve
+from trainer.language_model import load
+from trainer.main import main, run
+from trainer.recipe import Recipe
+from trainer.records import read_lines
+from trainer.run_folder import open_run
+from trainer.screen import Screen
+
+
+def run_once(recipe: Recipe, executor: FakeExecutor) -> Path:
+    """One run of the command's inside; gives its folder."""
+    folder = open_run(recipe)
+    try:
+        run(recipe, folder, executor.connect, Screen(Console(quiet=True)))
+    finally:
+        folder.close()
+    return folder.path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that was never interrupted."""
+    return run_once(small.recipe(tmp_path_factory.mktemp("finished")), FakeExecutor())
+
+
+def completions(folder: Path, stage: str) -> list[str]:
+    return [line["candidate"]["completion"] for line in read_lines(folder / stage / "outcomes.jsonl")]
+
+
+@pytest.mark.parametrize("stage", ["start", "round-1", "round-2"])
+def test_every_model_can_be_loaded_with_its_tokenizer(finished: Path, stage: str) -> None:
+    """Hugging Face format, and the tokenizer gives its text back."""
+    model = load(finished / stage / "model")
+    text = "def solve(xs):\n    return sorted(xs)[::-1]\n"
+    assert model.text(model.response_ids(text)) == text
+    assert model.response_ids(text)[-1] == model.end_id
+
+
+def test_the_folder_says_how_the_run_was_made(finished: Path) -> None:
+    """The resolved recipe is a recipe again, and every candidate has its seed and temperature."""
+    recipe = Recipe.model_validate_json((finished / "recipe.json").read_text())
+    assert recipe.run.seed == 0
+    assert json.loads((finished / "versions.json").read_text())["torch"]
+    for line in read_lines(finished / "round-1/samples/outcomes.jsonl"):
+        assert line["candidate"]["seed"] > 0
+        assert line["candidate"]["temperature"] in recipe.sampling.temperatures
+
+
+def test_no_held_out_task_is_trained_on(finished: Path) -> None:
+    """Not by the start, which has tasks of its own, and not by the rounds."""
+    trained = {
+        line["task_id"] for name in ("round-1", "round-2") for line in read_lines(finished / name / "samples/ranked.jsonl")
+    }
+    assert trained
+    assert all(task_id.startswith("train/") for task_id in trained)
+
+
+def test_the_rounds_share_no_task(finished: Path) -> None:
+    """Each samples tasks of its own."""
+    first, second = (
+        {line["task_id"] for line in read_lines(finished / name / "samples/ranked.jsonl")} for name in ("round-1", "round-2")
+    )
+    assert not first & second
+
+
+def test_the_report_needs_nothing_from_elsewhere(finished: Path) -> None:
+    """One page without links, and a candidate's text cannot end its script."""
+    page = (finished / "report.html").read_text()
+    assert "http" not in page
+    assert "src=" not in page
+    assert page.count("</script>") == 1
+
+
+@pytest.mark.parametrize("stage", ["start/evaluation", "round-1/samples", "round-2/evaluation"])
+def test_an_interrupted_run_continues_and_repeats_nothing(finished: Path, tmp_path: Path, stage: str) -> None:
+    """Finished stages send no program again, and the end is that of a run without interruption."""
+    recipe = small.recipe(tmp_path)
+    before, after = FakeExecutor(fail_at=stage), FakeExecutor()
+    with pytest.raises(KeyboardInterrupt):
+        run_once(recipe, before)
+    folder = run_once(recipe, after)
+    assert folder == tmp_path / "small"
+    assert not set(before.ids) & {name for name in after.ids if not name.startswith(stage)}
+    assert completions(folder, "round-2/evaluation") == completions(finished, "round-2/evaluation")
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_a_finished_run_is_never_touched_again(tmp_path: Path) -> None:
+    """The same command makes a new folder with a number."""
+    recipe = small.recipe(tmp_path)
+    first = run_once(recipe, FakeExecutor())
+    with open_run(recipe).lock:
+        assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, "small-2"]
+
+
+def test_another_recipe_of_that_name_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    """An unfinished run is continued by its own recipe only."""
+    with open_run(small.recipe(tmp_path)).lock, open_run(small.recipe(tmp_path, seed=1)).lock:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["small", "small-2"]
+
+
+def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
+    """The second is told so."""
+    recipe = small.recipe(tmp_path)
+    with open_run(recipe).lock, pytest.raises(RunFolderError, match="in use by another process"):
+        open_run(recipe)
+
+
+def fails_gold(word: str) -> Callable[[Job], Verdict]:
+    """The engine finds the gold solutions of one part wrong."""
+    return lambda job: Verdict.WRONG_ANSWER if job.id.startswith(word) else Verdict.PASSED
+
+
+def test_a_task_whose_own_solution_fails_is_not_used(tmp_path: Path) -> None:
+    """Where none is left, the run ends in one line that says which."""
+    with pytest.raises(TasksError, match=r"tasks\.held_out: no task is left .*held_out/\d+: wrong_answer"):
+        run_once(small.recipe(tmp_path), FakeExecutor(fails_gold("held_out/")))
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("tasks.problems=nowhere.jsonl", "there is no file nowhere.jsonl"),
+        ("model.path=./nowhere", "no causal LM at './nowhere'"),
+        ("engine.address=unix:/nowhere.sock", "/nowhere.sock"),
+    ],
+)
+def test_what_is_missing_is_one_line_and_leaves_nothing(
+    tmp_path: Path, override: str, wanted: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at before a folder is made; exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    arguments = ["--set", override] + ([] if "address" in override else ["--set", "engine.address=unix:/elsewhere.sock"])
+    assert main(arguments) == 2
+    message = capsys.readouterr().err.strip()
+    assert wanted in message
+    assert len(message.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.jail
+@pytest.mark.slow
+def test_a_small_run_on_the_real_engine(tmp_path: Path) -> None:
+    """From tasks to report, every program in a jail: gold solutions pass and an untrained model solves nothing."""
+    recipe = small.recipe(tmp_path)
+    folder = open_run(recipe)
+    with serve(recipe.engine) as connect:
+        run(recipe, folder, connect, Screen(Console(quiet=True)))
+    folder.close()
+    gold: list[dict[str, Any]] = list(read_lines(folder.path / "tasks/gold.jsonl"))
+    assert {line["verdict"] for line in gold} == {"passed"}
+    assert {line["trust"] for line in gold} <= {"examined", "examined_delegated"}
+    summary = json.loads((folder.path / "summary.json").read_text())
+    assert summary["pass_at_1_before"] == 0.0
+    assert summary["programs"] == 16

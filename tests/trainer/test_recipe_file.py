@@ -1,0 +1,101 @@
+"""Recipes: what is read, and what is said about mistakes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from trainer.errors import RecipeError
+from trainer.main import main
+from trainer.recipe import Recipe
+from trainer.recipe_file import all_keys, load
+
+RECIPES = sorted(Path(__file__).parents[2].joinpath("recipes").glob("*.toml"))
+
+
+def test_without_a_file_the_recipe_is_the_embedded_default() -> None:
+    """Nothing else has a say."""
+    assert load(None, []) == Recipe()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid(path: Path) -> None:
+    """And is named after its file."""
+    assert load(path, []).run.name == path.stem
+
+
+def test_set_wins_over_the_file(tmp_path: Path) -> None:
+    """Values are read as TOML, and as text where they are none."""
+    path = tmp_path / "own.toml"
+    path.write_text("[training]\nrounds = 7\n[run]\nseed = 1\n")
+    recipe = load(path, ["run.seed=2", "sampling.temperatures=[0.1, 0.9]", "model.path=some/model"])
+    assert (recipe.training.rounds, recipe.run.seed) == (7, 2)
+    assert recipe.sampling.temperatures == (0.1, 0.9)
+    assert recipe.model.path == "some/model"
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("sampling.temperture=0.1", "did you mean sampling.temperatures?"),
+        ("training.lr=0.1", "did you mean"),
+        ("smapling.top_p=0.9", "did you mean [sampling]?"),
+        ("run.seed=many", "run.seed: input should be a valid integer"),
+        ("sampling.top_p=1.5", "sampling.top_p: input should be less than or equal to 1, not 1.5"),
+        ("scoring.teacher_bonus=0", "scoring.teacher_bonus: input should be greater than 0"),
+        ("scoring.passed=-0.5", "the levels must ascend"),
+        ("seed=1", "write section.key=value"),
+        ("run.seed", "write section.key=value"),
+        ("sft.epochs=0", "a new model needs a supervised start"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_cure(override: str, wanted: str) -> None:
+    """Wrong key, wrong section, wrong kind, out of range."""
+    with pytest.raises(RecipeError) as caught:
+        load(None, [override])
+    assert wanted in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_ends_the_command_with_2_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback, no run folder."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["--set", "run.sead=1"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.strip() == "error: run.sead: there is no such key; did you mean run.seed?"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_recipe_is_named() -> None:
+    """With the reason of the operating system."""
+    with pytest.raises(RecipeError, match=r"nowhere\.toml: No such file"):
+        load(Path("nowhere.toml"), [])
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    """With the place of the mistake."""
+    path = tmp_path / "bad.toml"
+    path.write_text("run = [\n")
+    with pytest.raises(RecipeError, match=r"bad\.toml: not TOML"):
+        load(path, [])
+
+
+def test_a_recipe_is_frozen() -> None:
+    """A run's numbers cannot change under way."""
+    with pytest.raises(ValidationError):
+        Recipe().run.seed = 3
+
+
+def test_every_key_says_what_it_is_or_is_plain() -> None:
+    """The help shows all keys of all sections."""
+    assert {key.partition(".")[0] for key, _, _ in all_keys()} == set(Recipe.model_fields)
+
+
+def test_recipes_need_no_torch() -> None:
+    """Reading one, and the help of the command, import none of the heavy packages."""
+    code = "import sys, trainer.main; trainer.main.recipe_file.load(None, []); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -1,0 +1,68 @@
+"""Sampling with transformers: every request answered once, the same again from the same seed, and cut-off rows marked."""
+
+import threading
+
+import pytest
+
+from tests.trainer import small
+from trainer.language_model import LanguageModel
+from trainer.recipe import Sampling
+from trainer.records import Candidate, Request
+from trainer.sampler import TransformersSampler
+
+REQUESTS = [
+    Request(id=f"{temperature}/{number}", task_id="t", prompt=small.TEXTS[number % 2][:14], temperature=temperature)
+    for temperature in (0.0, 1.0)
+    for number in range(6)
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return small.model()
+
+
+def sample(model: LanguageModel, *, seed: int = 1, stop: threading.Event | None = None, **settings: object) -> list[Candidate]:
+    """Candidates in the order in which they left."""
+    left: list[Candidate] = []
+    chosen = Sampling.model_validate({"max_response_tokens": 12, "batch_rows": 4, **settings})
+    TransformersSampler(model, chosen, seed=seed, stage="test").sample(REQUESTS, left.append, stop or threading.Event())
+    return left
+
+
+def test_every_request_is_answered_exactly_once(model: LanguageModel) -> None:
+    """Whatever its temperature and batch."""
+    assert sorted(candidate.id for candidate in sample(model)) == sorted(request.id for request in REQUESTS)
+
+
+def test_the_same_seed_samples_the_same(model: LanguageModel) -> None:
+    """And another seed something else."""
+    assert sample(model) == sample(model)
+    assert sample(model) != sample(model, seed=2)
+
+
+def test_greedy_rows_of_one_prompt_are_equal(model: LanguageModel) -> None:
+    """Temperature 0 leaves nothing to chance."""
+    greedy = [c for c in sample(model) if c.temperature == 0 and int(c.id[-1]) % 2 == 0]
+    assert len({candidate.completion for candidate in greedy}) == 1
+
+
+def test_a_row_that_reaches_the_limit_is_marked_truncated(model: LanguageModel) -> None:
+    """A model that never learnt to end is cut off."""
+    cut_off = [candidate for candidate in sample(model, stop_at=()) if candidate.truncated]
+    assert cut_off
+    assert all(candidate.tokens == 12 for candidate in cut_off)
+
+
+def test_a_row_leaves_when_it_ends_and_not_with_its_batch(model: LanguageModel) -> None:
+    """The order of leaving is that of ending: within a batch, shorter responses come first."""
+    left = sample(model, batch_rows=64, max_response_tokens=40, temperatures=(1.0,))
+    hot = [candidate.tokens for candidate in left if candidate.temperature == 1.0]
+    assert hot == sorted(hot)
+
+
+def test_a_stop_ends_the_sampling_early(model: LanguageModel) -> None:
+    """Nothing is emitted once the run is being stopped."""
+    stop = threading.Event()
+    stop.set()
+    assert sample(model, stop=stop) == []

@@ -1,0 +1,135 @@
+"""The evaluation command: samples from a model, runs every sample in a jail, and prints pass@k.
+
+python -m trainer.evaluate MODEL PROBLEMS                          greedy pass@1
+python -m trainer.evaluate MODEL PROBLEMS --samples 20 --temperature 0.8 --k 1 --k 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from trainer.errors import RecipeError, TrainerError
+from trainer.recipe import Engine, Sampling
+from trainer.run_folder import write_json
+from trainer.screen import Screen
+
+if TYPE_CHECKING:
+    from trainer.records import Outcome
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        result = _evaluate(options, Screen(Console(highlight=False, stderr=options.json)))
+    except TrainerError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if options.json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, screen: Screen) -> dict[str, Any]:
+    from trainer.evaluation import left_out, mean_pass_at_k
+    from trainer.ranking import verdict_mix
+    from trainer.records import write_lines
+
+    wanted = options.k or [1]
+    _check(options, wanted)
+    outcomes = _outcomes(options, screen)
+    tasks = len({outcome.candidate.task_id for outcome in outcomes})
+    passes = {f"pass@{k}": mean_pass_at_k(outcomes, k) for k in wanted}
+    result = {
+        **passes,
+        "tasks": tasks,
+        "samples": options.samples,
+        "left_out": left_out(outcomes),
+        "verdicts": verdict_mix(outcomes),
+    }
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_lines(options.out / "outcomes.jsonl", outcomes)
+        write_json(options.out / "metrics.json", result)
+    screen.say("  " + ", ".join(f"{name} [bold]{value:.1%}[/bold]" for name, value in passes.items()) + f" of {tasks} tasks")
+    return result
+
+
+def _check(options: argparse.Namespace, wanted: list[int]) -> None:
+    if options.samples < 1 or not all(1 <= k <= options.samples for k in wanted):
+        raise RecipeError(f"--k {max(wanted)} needs at least as many --samples, not {options.samples}")
+    if options.temperature < 0 or (options.temperature == 0 and options.samples > 1):
+        raise RecipeError("several --samples need a --temperature above 0: greedy ones are all alike")
+
+
+def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
+    from trainer import language_model, preflight
+    from trainer.execution import sample_and_execute, serve
+    from trainer.records import Request
+    from trainer.sampler import TransformersSampler
+    from trainer.tasks import read
+
+    problems = {problem.task_id: problem for problem in read(options.problems)}
+    requests = [
+        Request(id=f"{task_id}#{number}", task_id=task_id, prompt=problem.prompt, temperature=options.temperature)
+        for task_id, problem in problems.items()
+        for number in range(options.samples)
+    ]
+    model = language_model.load(options.model, options.dtype, options.device)
+    settings = Sampling(top_p=options.top_p, max_response_tokens=options.max_response_tokens, batch_rows=options.batch_rows)
+    sampler = TransformersSampler(model, settings, seed=options.seed, stage="evaluate")
+    engine = Engine(address=options.address, cpu_time_ms=10_000, wall_time_ms=30_000, memory_bytes=512 * 1024 * 1024)
+    bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
+    with serve(engine) as connect:
+        preflight.check_engine(connect)
+        with screen.bars(*bars) as [on_sampled, on_executed]:
+            return sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.evaluate",
+        description="Sample from a model, run every sample in a jail, and print pass@k (the unbiased estimate).",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a Hugging Face causal LM: a local folder or a hub id")
+    add("problems", metavar="PROBLEMS", help="HumanEval, MBPP, LeetCodeDataset or stdin/stdout JSONL(.gz)")
+    add("--samples", type=int, default=1, help="samples of each task (default 1)")
+    add("--temperature", type=float, default=0.0, help="0, the default, is greedy")
+    add("--top-p", type=_share, default=1.0, help="default 1.0")
+    add("--k", type=int, action="append", help="which pass@k to print; may be repeated (default 1)")
+    add("--max-response-tokens", type=_count, default=512, help="default 512")
+    add("--batch-rows", type=_count, default=64, help="samples generated at once (default 64)")
+    add("--seed", type=int, default=0, help="default 0")
+    add("--device", default="auto", help="auto, cpu, cuda, ...")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="default float32")
+    add("--address", default="", help="a running engine; without one, one is started for the call")
+    add("--out", type=Path, help="a folder for the outcomes and the metrics")
+    add("--json", action="store_true", help="print one object last")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
