@@ -1,0 +1,238 @@
+"""The invariants of the engine, each under its own name."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from engine.assembly import open_pool
+from engine.client import AsyncClient, EngineGone, LocalEngine
+from engine.config import EngineConfig
+from engine.errors import JailUnavailable
+from engine.jail.cgroups import find_hierarchy
+from engine.jail.policy import Interpreter
+from engine.jail.slot import Slot, SlotSettings
+from engine.records import MIB, Job, Limits, StdioTest, StdioTests, Verdict
+from tests.jail.conftest import LIMITS, examined
+
+pytestmark = pytest.mark.jail
+
+
+def of_every_kind(count):
+    """Jobs of many kinds with the verdict that each should have."""
+    add = examined("assert add(1, 2) == 3", "add")
+    kinds = [
+        ("def add(a, b): return a + b", add, Verdict.PASSED),
+        ("def add(a, b): return a - b", add, Verdict.WRONG_ANSWER),
+        ("def add(a, b): raise KeyError(a)", add, Verdict.RUNTIME_ERROR),
+        ("def add(a b): return a", add, Verdict.COMPILE_ERROR),
+        ("import os; os._exit(0)", add, Verdict.RUNTIME_ERROR),
+        ("print(input())", StdioTests(tests=(StdioTest(stdin=b"a", expected_stdout=b"a"),)), Verdict.PASSED),
+        ("print('hello')", None, Verdict.FINISHED),
+        ("data = bytearray(1 << 28)", None, Verdict.MEMORY_LIMIT),
+        ("import os\nwhile True: os.fork()", None, Verdict.PROCESS_LIMIT),
+    ]
+    for number in range(count):
+        program, tests, verdict = kinds[number % len(kinds)]
+        yield Job(id=str(number), program=program, tests=tests, limits=LIMITS), verdict
+
+
+async def test_every_accepted_program_is_answered_exactly_once():
+    """Over a real socket, while the jails of the engine are killed again and again."""
+    wanted = {job.id: (job, verdict) for job, verdict in of_every_kind(300)}
+    with LocalEngine(slots=2) as engine:
+        killer = asyncio.create_task(kill_jails_of(engine.pid))
+        async with AsyncClient(engine.address) as client:
+            reports = [report async for report in client.execute_stream(job for job, _ in wanted.values())]
+        killer.cancel()
+        kills = await killer
+    assert Counter(report.id for report in reports) == Counter(dict.fromkeys(wanted, 1))
+    for report in reports:
+        assert report.verdict in (wanted[report.id][1], Verdict.INFRASTRUCTURE_ERROR), report
+    assert kills > 0
+
+
+async def kill_jails_of(pid):
+    """Kills a zygote now and then until cancelled; returns how many."""
+    kills = 0
+    try:
+        while True:
+            await asyncio.sleep(0.3)
+            for jail in children_of(pid):
+                for zygote in children_of(jail):
+                    os.kill(zygote, 9)
+                    kills += 1
+                break
+    except asyncio.CancelledError:
+        return kills
+
+
+def children_of(pid):
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+LEAVES = {
+    "files": ("open('/box/left', 'w').write('x')", "import os; print(os.path.exists('/box/left'))"),
+    "files in /dev/shm": ("open('/dev/shm/left', 'w').write('x')", "import os; print(os.path.exists('/dev/shm/left'))"),
+    "processes": (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(60)\n    os._exit(0)",
+        "import os; print(any(p.isdigit() and int(p) != os.getpid() for p in os.listdir('/proc')))",
+    ),
+    "shared memory": (
+        "import ctypes; assert ctypes.CDLL(None).shmget(77, 4096, 0o1666) == -1",
+        "import ctypes; print(ctypes.CDLL(None).shmget(77, 4096, 0o666) != -1)",
+    ),
+    "abstract sockets": (
+        "import os, socket, time\nif os.fork() == 0:\n    s = socket.socket(socket.AF_UNIX); s.bind('\\0left'); s.listen(); time.sleep(60)\ntime.sleep(0.1)",
+        "import socket\ns = socket.socket(socket.AF_UNIX)\ntry: s.connect('\\0left'); print(True)\nexcept OSError: print(False)",
+    ),
+    "ports": (
+        "import os, socket, time\nif os.fork() == 0:\n    s = socket.create_server(('127.0.0.1', 9999)); time.sleep(60)\ntime.sleep(0.1)",
+        "import socket\ntry: socket.create_connection(('127.0.0.1', 9999)); print(True)\nexcept OSError: print(False)",
+    ),
+    "modules": (
+        "import sys, math; math.pi = 3; sys.modules['left'] = math",
+        "import sys, math; print('left' in sys.modules or math.pi == 3)",
+    ),
+    "environment": ("import os; os.environ['LEFT'] = '1'", "import os; print('LEFT' in os.environ)"),
+    "flags of its stdin": (
+        "import fcntl, os; fcntl.fcntl(0, fcntl.F_SETFL, os.O_APPEND | os.O_NONBLOCK)",
+        "import fcntl, os; print(bool(fcntl.fcntl(0, fcntl.F_GETFL) & os.O_APPEND))",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_nothing_of_a_program_reaches_another(jails, name):
+    """One program leaves something behind in every slot; the next ones look for it."""
+    leave, look = LEAVES[name]
+    for report in jails.run_all([Job(id=str(n), program=leave, limits=LIMITS) for n in range(4)]):
+        assert report.verdict is Verdict.FINISHED, report
+    for report in jails.run_all([Job(id=str(n), program=look, limits=LIMITS) for n in range(4)]):
+        assert report.stdout == b"False\n", report
+
+
+def test_the_time_of_a_program_is_its_own(jails):
+    """A program that follows one which burnt CPU time is not billed for it."""
+    burnt = jails.run("import time\nwhile time.process_time() < 0.5: pass")
+    after = [jails.run("pass").cpu_time_ms for _ in range(4)]
+    assert burnt.cpu_time_ms > 450
+    assert max(after) < 100
+
+
+def test_the_same_program_has_the_same_verdict_idle_and_overloaded(jails):
+    """Programs near their limits included: eight times as many at once as there are slots, on cores that others keep busy."""
+    burn = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass"
+    limits = Limits(cpu_time_ms=500, wall_time_ms=1_000, memory_bytes=128 * MIB, output_bytes=100_000, processes=16)
+    jobs = [job for job, _ in of_every_kind(9)]
+    jobs += [Job(id=f"burn {share}", program=burn.format(share / 2), limits=limits) for share in (0.8, 1.2)]
+    idle = [jails.run_all([job])[0].verdict for job in jobs]
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        loaded = jails.run_all(jobs * 8)
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    assert [report.verdict for report in loaded] == idle * 8
+
+
+async def test_the_engine_refuses_to_start_without_its_jail(tmp_path):
+    """An nsjail that cannot jail: no slot, no engine, and above all no program that runs."""
+    broken = tmp_path / "nsjail"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    settings = SlotSettings(nsjail=broken, interpreter=Interpreter.of(Path(sys.executable)))
+    with pytest.raises(JailUnavailable, match="doctor"):
+        await Slot.open(0, settings, None)
+
+
+async def test_the_engine_refuses_an_interpreter_that_does_not_run(tmp_path):
+    with pytest.raises(JailUnavailable, match="candidate_python"):
+        async with open_pool(EngineConfig(candidate_python=tmp_path / "none")):
+            pass
+
+
+def test_nothing_runs_outside_of_the_jail(jails):
+    """What a program sees is the jail: its own host name, ids and processes, no network, nothing to write to."""
+    program = (
+        "import os, socket\nprint(socket.gethostname(), os.getuid() != 0, os.getpid(), sorted(p for p in os.listdir('/proc') if p.isdigit()))\n"
+        "print([n for _, n in socket.if_nameindex()] if hasattr(socket, 'if_nameindex') else [])\n"
+        "for path in ('/', '/usr/lib/x', '/dev/x', '/engine/x'):\n    try: open(os.path.join(path, 'x'), 'w'); print('wrote', path)\n"
+        "    except OSError: pass\n"
+    )
+    report = jails.run(program)
+    assert report.stdout.startswith(b"jail True 1 ['1']\n"), report
+    assert b"wrote" not in report.stdout
+
+
+def belongings(pid):
+    """What a process and its jails hold on to: descriptors, processes, mounts, cgroups."""
+    cgroups = subprocess.run(["find", "/sys/fs/cgroup", "-name", "slot-*"], capture_output=True, text=True, check=True).stdout
+    return {
+        "descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        "mounts": len(Path(f"/proc/{pid}/mountinfo").read_text().splitlines()),
+        "cgroups": sorted(line for line in cgroups.split() if f"rrtf-engine-{pid}-" in line),
+        "processes": len(children_of(pid)),
+    }
+
+
+def memory_bytes(pid):
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def test_resources_are_the_same_after_many_programs_as_after_few(jails):
+    """Descriptors, processes, mounts and cgroups exactly; memory of the engine within noise."""
+    jobs = [job for job, _ in of_every_kind(45)]
+    jails.run_all(jobs)
+    few, few_bytes = belongings(os.getpid()), memory_bytes(os.getpid())
+    for _ in range(6):
+        jails.run_all(jobs)
+    assert belongings(os.getpid()) == few
+    assert memory_bytes(os.getpid()) - few_bytes < 8 * MIB
+
+
+async def test_sigkill_of_the_engine_leaves_nothing_behind():
+    """The client learns what happened; the jails die with the engine; the next engine sweeps the cgroups."""
+    hierarchy = find_hierarchy()
+    with LocalEngine(slots=2) as engine:
+        pid = engine.pid
+        jails_of_it = [child for jail in children_of(pid) for child in (jail, *children_of(jail))]
+        assert len(jails_of_it) == 4
+        with pytest.raises(EngineGone, match="went away"):
+            await kill_while_streaming(engine)
+        for _ in range(200):
+            if not any(map(alive, jails_of_it)):
+                break
+            await asyncio.sleep(0.05)
+        assert not any(map(alive, jails_of_it))
+    with LocalEngine(slots=1):
+        pass
+    if not isinstance(hierarchy, str):
+        left = [path for folder in hierarchy.folders.values() for path in folder.glob(f"rrtf-engine-{pid}-*")]
+        assert left == []
+
+
+async def kill_while_streaming(engine):
+    """Kills an engine after ten of a thousand programs."""
+    jobs = (Job(id=str(n), program="import time; time.sleep(0.05)") for n in range(1_000))
+    answered = 0
+    async with AsyncClient(engine.address) as client:
+        async for _ in client.execute_stream(jobs):
+            answered += 1
+            if answered == 10:
+                os.kill(engine.pid, 9)
+
+
+def alive(pid):
+    return Path(f"/proc/{pid}").exists()
