@@ -17,6 +17,16 @@ from engine.errors import CannotListen
 
 def bind(server: grpc.aio.Server, listen: str) -> str:
     """Binds, and returns the address with the port that was given for port 0. Raises CannotListen."""
+    address = check_address(listen)
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise _refusal(listen, str(error)) from error
+    return str(TcpAddress(host=address.host, port=port) if isinstance(address, TcpAddress) else address)
+
+
+def check_address(listen: str) -> TcpAddress | UnixAddress:
+    """The address, which can be bound at this moment. Raises CannotListen."""
     try:
         address = parse_address(listen)
     except ValueError as error:
@@ -26,12 +36,14 @@ def bind(server: grpc.aio.Server, listen: str) -> str:
             _try_unix(address)
         else:
             _try_tcp(address)
-        port = server.add_insecure_port(listen)
-    except (OSError, RuntimeError) as error:
-        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        cure = "stop what listens there or choose another address with --listen"
-        raise CannotListen(f"cannot listen at {listen}: {cause.lower()}; {cure}") from error
-    return str(TcpAddress(host=address.host, port=port) if isinstance(address, TcpAddress) else address)
+    except OSError as error:
+        raise _refusal(listen, error.strerror or str(error)) from error
+    return address
+
+
+def _refusal(listen: str, cause: str) -> CannotListen:
+    cure = "stop what listens there or choose another address with --listen"
+    return CannotListen(f"cannot listen at {listen}: {cause.lower()}; {cure}")
 
 
 def unbind(address: str) -> None:

@@ -8,7 +8,7 @@ Everything that can be wrong with the input is found before the first program ru
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +54,7 @@ def grade(
     chosen = gold_samples(known) if samples == GOLD else read_samples(samples, known)
     jobs = {sample.id: sample.job(known[sample.task_id]) for sample in chosen}
     grading = Grading({sample.id: sample for sample in chosen}, jobs)
-    with results_file(out) as results, _kept(grading, results):
+    with results_file(out) if out else nullcontext() as results, _kept(grading, results):
         if results is not None:
             grading.resume(results)
         with connected(address) as client:
@@ -137,7 +137,8 @@ def _kept(grading: Grading, results: ResultsFile | None) -> Iterator[None]:
         if results is not None and grading.tally.programs:
             note += f"; they are kept in {results.part}, and the same command goes on from there"
         if isinstance(interruption, EngineError):
-            interruption.add_note(note)
+            if grading.tally.programs:
+                interruption.add_note(note)
             raise
         typer.echo(f"interrupted: {note}", err=True)
         raise typer.Exit(130) from interruption

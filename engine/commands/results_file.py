@@ -63,11 +63,8 @@ class ResultsFile:
 
 
 @contextmanager
-def results_file(path: Path | None) -> Iterator[ResultsFile | None]:
-    """The file at a path, or none. Leaving with an error keeps what there is. Raises CannotWrite."""
-    if path is None:
-        yield None
-        return
+def results_file(path: Path) -> Iterator[ResultsFile]:
+    """The file at a path. Leaving with an error keeps what there is. Raises CannotWrite."""
     try:
         results = ResultsFile(path)
         try:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from engine.assembly import describe, open_pool
+from engine.binding import check_address
 from engine.client.local import READY_PREFIX
 from engine.config import EngineConfig
 from engine.server import Stop
@@ -45,6 +46,7 @@ def serve(
 
 
 async def _serve(config: EngineConfig, stop_with_stdin: bool) -> None:
+    check_address(config.listen)  # before the jails, which take a second
     stop = Stop()
     stop.on_signals()
     if stop_with_stdin:

@@ -1,0 +1,197 @@
+"""The command line: what scripts rely on, and one clear line where something is wrong. A fake engine stands behind it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from engine.client import LocalEngine
+from tests.engine.test_client import FAKE, nobody
+from tests.engine.test_problems import HUMANEVAL
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with LocalEngine(command=FAKE) as engine:
+        yield engine
+
+
+@pytest.fixture
+def problems(tmp_path):
+    """Problems whose programs are the orders of the fake executor."""
+    path = tmp_path / "problems.jsonl"
+    lines = [HUMANEVAL | {"task_id": name, "prompt": "", "canonical_solution": "pass"} for name in ("a", "b")]
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    return path
+
+
+@pytest.fixture
+def samples(tmp_path):
+    def write(*programs):
+        path = tmp_path / "samples.jsonl"
+        path.write_text("\n".join(json.dumps({"task_id": task_id, "solution": program}) for task_id, program in programs))
+        return path
+
+    return write
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "engine", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def call(*arguments):
+    process = start(*arguments)
+    stdout, stderr = process.communicate()
+    return process.returncode, stdout.decode(), stderr.decode()
+
+
+def fails(*arguments):
+    """The one line that a command leaves that cannot be done."""
+    code, stdout, stderr = call(*arguments)
+    assert code == 2, stderr
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    return stderr
+
+
+def test_grade_prints_one_object(engine, problems):
+    """With the keys that others script against."""
+    code, stdout, _ = call("grade", problems, "gold", "--json", "--address", engine.address)
+    summary = json.loads(stdout)
+    assert code == 0
+    assert summary.pop("seconds") > 0
+    assert summary.pop("programs_per_second") > 0
+    assert summary == {
+        "programs": 2,
+        "passed": 2,
+        "verdicts": {"passed": 2},
+        "pass@k": {"1": 1.0},
+        "problems": 2,
+        "problems_graded": 2,
+        "resumed": 0,
+    }
+
+
+def test_grade_prints_a_table(engine, problems, samples):
+    """For people: verdicts, pass@k and the rate."""
+    path = samples(("a", "pass"), ("a", "echo: x"))
+    code, stdout, stderr = call("grade", problems, path, "--address", engine.address)
+    assert code == 0
+    assert "1 of 2 passed, 1 of 2 problems" in stdout
+    assert "pass@1  50.00%" in stdout
+    assert "2/2" in stderr
+
+
+def test_grade_writes_results(engine, problems, samples, tmp_path):
+    """One line per sample, and no file but the one asked for."""
+    out = tmp_path / "out.jsonl"
+    code, _, _ = call("grade", problems, samples(("a", "pass"), ("b", "echo: x")), "--out", out, "--address", engine.address)
+    lines = {line["id"]: line for line in map(json.loads, out.read_text().splitlines())}
+    assert code == 0
+    assert lines["a#0"]["passed"] is True
+    assert lines["b#0"]["verdict"] == "finished"
+    assert not out.with_name("out.jsonl.part").exists()
+
+
+def test_grade_that_is_interrupted_says_what_it_keeps_and_goes_on_from_there(engine, problems, samples, tmp_path):
+    """Ctrl-C: exit code 130, and the next call grades only what is left."""
+    out = tmp_path / "out.jsonl"
+    command = ("grade", problems, samples(("a", "pass"), ("b", "hold")), "--out", out, "--address", engine.address, "--json")
+    process = start(*command, process_group=0)
+    part = out.with_name("out.jsonl.part")
+    _when_written(part)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    assert b"interrupted: 1 of 2 programs were graded; they are kept in" in stderr
+    assert stdout == b""
+    assert not out.exists()
+    again = start(*command, process_group=0)
+    again.send_signal(signal.SIGINT)
+    again.communicate()
+    assert [json.loads(line)["id"] for line in part.read_text().splitlines()] == ["a#0"]
+
+
+def _when_written(path):
+    """Returns once the file has a line."""
+    while not (path.exists() and path.read_bytes().endswith(b"\n")):
+        os.sched_yield()
+
+
+def test_grade_tells_when_its_engine_is_killed(problems, samples, tmp_path):
+    """What happened, what was graded, where it is kept; exit code 2."""
+    out = tmp_path / "out.jsonl"
+    with LocalEngine(command=FAKE) as engine:
+        process = start("grade", problems, samples(("a", "pass"), ("b", "hold")), "--out", out, "--address", engine.address)
+        _when_written(out.with_name("out.jsonl.part"))
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        _, stderr = process.communicate()
+    assert process.returncode == 2
+    assert b"went away after 1 of " in stderr
+    assert b"1 of 2 programs were graded; they are kept in" in stderr
+    assert b"Traceback" not in stderr
+
+
+def test_run_gives_out_what_the_program_wrote(engine, tmp_path):
+    """And says on stderr what became of it."""
+    (tmp_path / "program.py").write_text("echo: hello")
+    code, stdout, stderr = call("run", tmp_path / "program.py", "--address", engine.address)
+    assert (code, stdout) == (0, "hello")
+    assert stderr.startswith("finished · ")
+
+
+def test_run_prints_one_object(engine, tmp_path):
+    """Every field of the report under its own name."""
+    (tmp_path / "program.py").write_text("echo: hello")
+    code, stdout, _ = call("run", tmp_path / "program.py", "--json", "--address", engine.address)
+    report = json.loads(stdout)
+    assert code == 0
+    assert (report["id"], report["verdict"], report["stdout"]) == ("program.py", "finished", "hello")
+
+
+def test_run_of_an_unknown_language(engine, tmp_path):
+    """Names those that there are."""
+    (tmp_path / "program").write_text("")
+    line = fails("run", tmp_path / "program", "--language", "cobol", "--address", engine.address)
+    assert line == "error: unknown language 'cobol'; this engine runs python\n"
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(engine, problems, samples, tmp_path):
+    """Malformed problems, an unknown task, a file that is not there, nobody at the address, a place that cannot be written."""
+    out = tmp_path / "out.jsonl"
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{")
+    with nobody() as address:
+        lines = [
+            fails("grade", broken, "gold", "--out", out, "--address", engine.address),
+            fails("grade", problems, samples(("c", "pass")), "--out", out, "--address", engine.address),
+            fails("grade", tmp_path / "absent", "gold", "--out", out, "--address", engine.address),
+            fails("grade", problems, "gold", "--address", address),
+            fails("grade", problems, "gold", "--out", tmp_path / "absent" / "out", "--address", engine.address),
+            fails("run", tmp_path / "absent.py", "--address", engine.address),
+            fails("serve", "--listen", "nonsense"),
+        ]
+    assert all(line.startswith("error: ") and line.count("\n") == 1 for line in lines), lines
+    assert "broken.jsonl line 1: not JSON" in lines[0]
+    assert "line 1: unknown task_id 'c'" in lines[1]
+    assert "start one with: python -m engine serve" in lines[3]
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("run",), ("grade",)])
+def test_help_teaches(command):
+    """Each command explains itself; those that do something show how."""
+    code, stdout, _ = call(*command, "--help")
+    assert code == 0
+    assert "Usage: python -m engine" in stdout
+    assert not command or f"python -m engine {command[0]} " in stdout.split("\n", 1)[1]
