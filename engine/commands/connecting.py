@@ -1,7 +1,7 @@
 """The engine a command talks to: the one at --address, or one of its own for the length of the command."""
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -16,12 +16,12 @@ AddressOption = Annotated[
 ]
 
 
-@contextmanager
+@contextlib.contextmanager
 def connected(address: str | None) -> Iterator[Client]:
-    """A client of that engine. Raises ConnectionFailed and StartFailed."""
-    if address is not None:
-        with Client(address) as client:
-            yield client
-        return
-    with LocalEngine() as engine, Client(engine.address) as client:
+    """A client of that engine, which has answered. Raises ConnectionFailed and StartFailed."""
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            address = stack.enter_context(LocalEngine()).address
+        client = stack.enter_context(Client(address))
+        client.describe()
         yield client
