@@ -1,6 +1,8 @@
 """The command line of the engine. Errors of the engine's own kind become one line with the cure and exit code 2."""
 
+import os
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -24,10 +26,11 @@ app.command()(grade)
 app.command()(doctor)
 
 
-def main() -> None:
-    """Runs the command that sys.argv names."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command that the arguments name, those of the process by default. Ends in SystemExit."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its remarks on connections that ended are not for users
     try:
-        app(prog_name="python -m engine")
+        app(args=arguments, prog_name="python -m engine")
     except EngineError as error:
         print(f"error: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         sys.exit(2)

@@ -12,7 +12,7 @@ import grpc
 
 from engine import wire
 from engine.address import parse_address
-from engine.errors import ConnectionFailed, EngineError, EngineGone
+from engine.errors import ConnectionFailed, EngineError, EngineGone, Unavailable
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 
 _OPTIONS = [
@@ -80,7 +80,10 @@ class Connection:
 
     def failure(self, error: grpc.aio.AioRpcError, when: str) -> EngineError:
         """What the failure of a call on this connection means. `when` completes "the engine went away ..."."""
-        return wire.error_from_rpc(error) or EngineGone(
+        known = wire.error_from_rpc(error)
+        if isinstance(known, Unavailable):
+            return type(known)(f"{known} ({self.address}, {when})", retry_after_ms=known.retry_after_ms)
+        return known or EngineGone(
             f"the engine at {self.address} went away {when}: {error.details()}; "
             "it was killed or it crashed: see its log, start it again and send again what has no report"
         )

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from engine.__main__ import main
 from engine.client import LocalEngine
 from tests.engine.test_client import FAKE, nobody
 from tests.engine.test_problems import HUMANEVAL
@@ -38,32 +39,44 @@ def samples(tmp_path):
     return write
 
 
-def start(*arguments, **options):
+def start(*arguments):
+    """The command in a process and a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "engine", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        **options,
+        process_group=0,
     )
 
 
-def call(*arguments):
-    process = start(*arguments)
-    stdout, stderr = process.communicate()
-    return process.returncode, stdout.decode(), stderr.decode()
+@pytest.fixture
+def call(capfd):
+    """The command in this process: its exit code, stdout and stderr."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return (end.value.code or 0, *capfd.readouterr())
+
+    return call
 
 
-def fails(*arguments):
+@pytest.fixture
+def fails(call):
     """The one line that a command leaves that cannot be done."""
-    code, stdout, stderr = call(*arguments)
-    assert code == 2, stderr
-    assert stdout == ""
-    assert "Traceback" not in stderr
-    return stderr
+
+    def fails(*arguments):
+        code, stdout, stderr = call(*arguments)
+        assert (code, stdout) == (2, ""), stderr
+        assert stderr.startswith("error: ")
+        assert stderr.count("\n") == 1
+        return stderr
+
+    return fails
 
 
-def test_grade_prints_one_object(engine, problems):
+def test_grade_prints_one_object(call, engine, problems):
     """With the keys that others script against."""
     code, stdout, _ = call("grade", problems, "gold", "--json", "--address", engine.address)
     summary = json.loads(stdout)
@@ -81,7 +94,7 @@ def test_grade_prints_one_object(engine, problems):
     }
 
 
-def test_grade_prints_a_table(engine, problems, samples):
+def test_grade_prints_a_table(call, engine, problems, samples):
     """For people: verdicts, pass@k and the rate."""
     path = samples(("a", "pass"), ("a", "echo: x"))
     code, stdout, stderr = call("grade", problems, path, "--address", engine.address)
@@ -91,7 +104,7 @@ def test_grade_prints_a_table(engine, problems, samples):
     assert "2/2" in stderr
 
 
-def test_grade_writes_results(engine, problems, samples, tmp_path):
+def test_grade_writes_results(call, engine, problems, samples, tmp_path):
     """One line per sample, and no file but the one asked for."""
     out = tmp_path / "out.jsonl"
     code, _, _ = call("grade", problems, samples(("a", "pass"), ("b", "echo: x")), "--out", out, "--address", engine.address)
@@ -106,7 +119,7 @@ def test_grade_that_is_interrupted_says_what_it_keeps_and_goes_on_from_there(eng
     """Ctrl-C: exit code 130, and the next call grades only what is left."""
     out = tmp_path / "out.jsonl"
     command = ("grade", problems, samples(("a", "pass"), ("b", "hold")), "--out", out, "--address", engine.address, "--json")
-    process = start(*command, process_group=0)
+    process = start(*command)
     part = out.with_name("out.jsonl.part")
     _when_written(part)
     process.send_signal(signal.SIGINT)
@@ -115,7 +128,7 @@ def test_grade_that_is_interrupted_says_what_it_keeps_and_goes_on_from_there(eng
     assert b"interrupted: 1 of 2 programs were graded; they are kept in" in stderr
     assert stdout == b""
     assert not out.exists()
-    again = start(*command, process_group=0)
+    again = start(*command)
     again.send_signal(signal.SIGINT)
     again.communicate()
     assert [json.loads(line)["id"] for line in part.read_text().splitlines()] == ["a#0"]
@@ -142,7 +155,7 @@ def test_grade_tells_when_its_engine_is_killed(problems, samples, tmp_path):
     assert b"Traceback" not in stderr
 
 
-def test_run_gives_out_what_the_program_wrote(engine, tmp_path):
+def test_run_gives_out_what_the_program_wrote(call, engine, tmp_path):
     """And says on stderr what became of it."""
     (tmp_path / "program.py").write_text("echo: hello")
     code, stdout, stderr = call("run", tmp_path / "program.py", "--address", engine.address)
@@ -150,7 +163,7 @@ def test_run_gives_out_what_the_program_wrote(engine, tmp_path):
     assert stderr.startswith("finished · ")
 
 
-def test_run_prints_one_object(engine, tmp_path):
+def test_run_prints_one_object(call, engine, tmp_path):
     """Every field of the report under its own name."""
     (tmp_path / "program.py").write_text("echo: hello")
     code, stdout, _ = call("run", tmp_path / "program.py", "--json", "--address", engine.address)
@@ -159,14 +172,14 @@ def test_run_prints_one_object(engine, tmp_path):
     assert (report["id"], report["verdict"], report["stdout"]) == ("program.py", "finished", "hello")
 
 
-def test_run_of_an_unknown_language(engine, tmp_path):
+def test_run_of_an_unknown_language(fails, engine, tmp_path):
     """Names those that there are."""
     (tmp_path / "program").write_text("")
     line = fails("run", tmp_path / "program", "--language", "cobol", "--address", engine.address)
     assert line == "error: unknown language 'cobol'; this engine runs python\n"
 
 
-def test_bad_input_is_one_line_and_nothing_is_written(engine, problems, samples, tmp_path):
+def test_bad_input_is_one_line_and_nothing_is_written(fails, engine, problems, samples, tmp_path):
     """Malformed problems, an unknown task, a file that is not there, nobody at the address, a place that cannot be written."""
     out = tmp_path / "out.jsonl"
     broken = tmp_path / "broken.jsonl"
@@ -179,17 +192,24 @@ def test_bad_input_is_one_line_and_nothing_is_written(engine, problems, samples,
             fails("grade", problems, "gold", "--address", address),
             fails("grade", problems, "gold", "--out", tmp_path / "absent" / "out", "--address", engine.address),
             fails("run", tmp_path / "absent.py", "--address", engine.address),
-            fails("serve", "--listen", "nonsense"),
         ]
-    assert all(line.startswith("error: ") and line.count("\n") == 1 for line in lines), lines
     assert "broken.jsonl line 1: not JSON" in lines[0]
     assert "line 1: unknown task_id 'c'" in lines[1]
     assert "start one with: python -m engine serve" in lines[3]
     assert not list(tmp_path.glob("out*"))
 
 
+def test_serve_refuses_a_bad_address_before_it_starts_anything(tmp_path):
+    """One line, at once."""
+    process = start("serve", "--listen", f"unix:{tmp_path}/absent/engine.sock")
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout) == (2, b"")
+    assert stderr.startswith(b"error: cannot listen at unix:")
+    assert stderr.count(b"\n") == 1
+
+
 @pytest.mark.parametrize("command", [(), ("serve",), ("run",), ("grade",)])
-def test_help_teaches(command):
+def test_help_teaches(call, command):
     """Each command explains itself; those that do something show how."""
     code, stdout, _ = call(*command, "--help")
     assert code == 0
