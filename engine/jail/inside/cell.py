@@ -82,7 +82,6 @@ def _limit(limits: dict[str, Any], limit_by_rlimits: bool) -> None:
     bound(resource.RLIMIT_MSGQUEUE, 0)
     bound(resource.RLIMIT_NOFILE, limits["open_files"])
     bound(resource.RLIMIT_FSIZE, max(limits["file_size_bytes"], limits["output_bytes"] + 1))
-    bound(resource.RLIMIT_CPU, limits["cpu_time_ms"] // 1000 + 2)  # a backstop: the zygote measures the whole tree in time
     if limit_by_rlimits:
         bound(resource.RLIMIT_AS, limits["memory_bytes"] + limits["baseline_bytes"])
         bound(resource.RLIMIT_NPROC, limits["processes"])
