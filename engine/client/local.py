@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from engine.errors import EngineError, StartFailed
+from engine.errors import EngineError, EngineFault, EngineGone, StartFailed
 
 READY_PREFIX = "ready at "
 """What the engine prints once it takes jobs, followed by its address."""
@@ -30,7 +30,8 @@ class LocalEngine:
     """Starts an engine, waits until it takes jobs, and stops it at the end.
 
     `config` is a file as `python -m engine serve --config` takes it, `slots` how many programs run at once; both have defaults.
-    Entering raises StartFailed with the last lines the engine wrote. It blocks for about a second, in async code too.
+    Entering raises StartFailed with the last lines the engine wrote; they are also a note on an error that says the engine failed
+    inside the block. Entering and leaving block for about a second, in async code too.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class LocalEngine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, EngineGone | EngineFault) and self.log:
+            error.add_note(f"The engine wrote last:\n{self.log}")
         self.stop()
 
     def _start(self, folder: Path) -> None:

@@ -345,6 +345,18 @@ def test_a_local_engine_that_dies_at_its_start_says_what_it_said():
         pass
 
 
+def test_the_last_words_of_a_local_engine_are_noted():
+    """An error that says the engine failed carries what it wrote."""
+
+    def execute():
+        with LocalEngine(command=FAKE) as engine, Client(engine.address) as client:
+            client.execute(Job(id="a", program="crash"))
+
+    with pytest.raises(EngineFault) as failure:
+        execute()
+    assert "a secret of the engine" in failure.value.__notes__[0]
+
+
 def test_a_local_engine_that_does_not_get_ready_is_given_up():
     """Within the time it was given."""
     silent = (sys.executable, "-c", "import sys; sys.stdin.read()", "--")
@@ -352,7 +364,7 @@ def test_a_local_engine_that_does_not_get_ready_is_given_up():
         pass
 
 
-def test_a_local_engine_goes_with_its_parent():
+def test_a_local_engine_goes_with_its_parent(tmp_path):
     """A caller that is killed takes its engine along."""
     program = (
         "import sys, signal\n"
@@ -361,7 +373,8 @@ def test_a_local_engine_goes_with_its_parent():
         "print(engine.pid, flush=True)\n"
         "signal.pause()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # a parent that is killed leaves a folder
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
         engine = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
