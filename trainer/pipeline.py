@@ -124,6 +124,8 @@ class Pipeline:
             warmup_steps=settings.warmup_steps,
             weight_decay=settings.weight_decay,
             max_gradient_norm=settings.max_gradient_norm,
+            falls_from=1 - (number - 1) / settings.rounds,
+            falls_to=1 - number / settings.rounds,
         )
         ranked = read_ranked(self._folder.path / name / "samples" / "ranked.jsonl")
         self._train(name, self._model(number - 1), ranked, self._rrtf, schedule)

@@ -39,9 +39,9 @@ class Tasks(Section):
     """`generated`, or a problems file: HumanEval, MBPP, LeetCodeDataset or stdin/stdout JSONL(.gz)."""
     held_out_problems: str = ""
     """A second problems file to evaluate on; empty: held-out tasks are split off `problems`."""
-    start: CountOrNone = 1200
+    start: CountOrNone = 700
     """Tasks of the supervised start."""
-    train: CountOrNone = 1200
+    train: CountOrNone = 3000
     """Tasks of the ranking rounds; with a problems file, 0 means all that remain."""
     held_out: Count = 200
     """Tasks that only evaluation sees; with `held_out_problems`, at most this many of them."""
@@ -53,8 +53,8 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
     vocabulary_tokens: Count = 768
     """Of a new model, as are all that follow."""
-    width: Count = 160
-    layers: Count = 4
+    width: Count = 192
+    layers: Count = 2
     heads: Count = 4
     context_tokens: Count = 256
 
@@ -64,13 +64,14 @@ class Sft(Section):
 
     epochs: CountOrNone = 8
     batch_tasks: Count = 16
-    learning_rate: Positive = 2e-3
+    learning_rate: Positive = 3e-3
+    """At its highest; it falls linearly after the warm-up."""
     warmup_steps: CountOrNone = 20
 
 
 class Sampling(Section):
-    temperatures: tuple[Positive, ...] = (0.4, 0.8)
-    samples_per_temperature: Count = 2
+    temperatures: tuple[Positive, ...] = (0.4, 0.8, 1.2)
+    samples_per_temperature: Count = 1
     """Candidates of one task at each temperature."""
     top_p: Share = 1.0
     max_response_tokens: Count = 96
@@ -105,7 +106,8 @@ class Scoring(Section):
 class Objective(Section):
     """L = rank_weight * L_rank + L_ft; see trainer.objectives.rrtf."""
 
-    rank_weight: NotNegative = 1.0
+    rank_weight: NotNegative = 0.1
+    """The paper sums L_ft over tokens, so for a response of 30 tokens its weight is 1/30 of a mean's."""
     ft_reduction: Literal["mean", "sum"] = "mean"
     """Fine-tuning loss of a response: mean over its tokens, or the paper's sum, which drowns the ranking."""
     pair_reduction: Literal["sum", "mean"] = "sum"
@@ -115,12 +117,14 @@ class Objective(Section):
 class Training(Section):
     """The ranking rounds: each samples from the model of the round before, on tasks of its own."""
 
-    rounds: Count = 4
+    rounds: Count = 3
     epochs: Count = 2
     """Passes over the pairs of a round."""
     batch_tasks: Count = 16
-    learning_rate: Positive = 1e-3
-    warmup_steps: CountOrNone = 5
+    learning_rate: Positive = 1.5e-3
+    """Of the first round; it falls linearly over all rounds, since each one that starts high again forgets."""
+    warmup_steps: CountOrNone = 10
+    """Of each round, whose optimizer is new."""
     weight_decay: NotNegative = 0.01
     max_gradient_norm: Positive = 1.0
 

@@ -2,12 +2,27 @@
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from trainer.recipe import Recipe
 from trainer.records import read_lines
 from trainer.run_folder import RunFolder
 
+_COLUMNS = (
+    "pass@1",
+    "passed",
+    "wrong",
+    "runtime",
+    "compile",
+    "other",
+    "pairs",
+    "active",
+    "programs/s",
+    "sampling",
+    "training",
+    "evaluating",
+)
 VERDICT_ORDER = ("passed", "wrong_answer", "runtime_error", "compile_error")
 
 
@@ -28,32 +43,17 @@ def summarise(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 
 
 def table(summary: dict[str, Any]) -> Table:
-    """One row for each round."""
-    result = Table(title="pass@1 on held-out tasks, every program run in a jail", title_justify="left")
-    for column in (
-        "",
-        "pass@1",
-        "candidates' verdicts",
-        "pairs",
-        "active first-last",
-        "programs/s",
-        "sample",
-        "train",
-        "evaluate",
-    ):
-        result.add_column(column, justify="left" if column in ("", "candidates' verdicts") else "right")
+    """One row for each round; verdicts are those of its candidates, times are in seconds."""
+    result = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    result.add_column("")
+    for column in _COLUMNS:
+        result.add_column(column, justify="right")
     for item in summary["rounds"]:
-        seconds = {name: f"{value:.1f} s" for name, value in item["seconds"].items()}
+        name = f"round {item['round']}" if item["round"] else "start"
+        rates = [f"{item['active']:.0%}" if "active" in item else "", _whole(item.get("programs_per_second"))]
+        times = [_whole(item["seconds"].get(stage)) for stage in ("samples", "model", "evaluation")]
         result.add_row(
-            f"round {item['round']}" if item["round"] else "start",
-            f"{item['pass_at_1']:.1%}",
-            _mix(item.get("verdicts", {})),
-            str(item.get("pairs", "")),
-            f"{item['active_first']:.0%} - {item['active_last']:.0%}" if "active_first" in item else "",
-            f"{item['programs_per_second']:.0f}" if "programs_per_second" in item else "",
-            seconds.get("samples", ""),
-            seconds.get("model", ""),
-            seconds.get("evaluation", ""),
+            name, f"{item['pass_at_1']:.1%}", *_mix(item.get("verdicts", {})), str(item.get("pairs", "")), *rates, *times
         )
     return result
 
@@ -91,7 +91,7 @@ def _losses(steps: list[dict[str, float]]) -> dict[str, Any]:
     if "pairs" in steps[0]:
         third = max(1, len(steps) // 3)
         found |= {"rank_mean": _mean(steps, "rank"), "ft_mean": _mean(steps, "ft")}
-        found |= {"active_first": _active(steps[:third]), "active_last": _active(steps[-third:])}
+        found |= {"active": _active(steps), "active_first": _active(steps[:third]), "active_last": _active(steps[-third:])}
     return found
 
 
@@ -103,9 +103,12 @@ def _active(steps: list[dict[str, float]]) -> float:
     return sum(step["active_pairs"] for step in steps) / max(1, sum(step["pairs"] for step in steps))
 
 
-def _mix(verdicts: dict[str, int]) -> str:
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
+
+
+def _mix(verdicts: dict[str, int]) -> list[str]:
+    """Shares of the four levels and of everything else."""
     total = sum(verdicts.values())
-    known = [name for name in VERDICT_ORDER if name in verdicts]
-    others = sum(count for name, count in verdicts.items() if name not in VERDICT_ORDER)
-    parts = [f"{name.replace('_', ' ')} {verdicts[name] / total:.0%}" for name in known]
-    return ", ".join(parts + ([f"other {others / total:.0%}"] if others else []))
+    counts = [verdicts.get(name, 0) for name in VERDICT_ORDER]
+    return [f"{count / total:.0%}" if total else "" for count in (*counts, total - sum(counts))]

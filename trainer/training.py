@@ -36,14 +36,17 @@ class Schedule:
     warmup_steps: int
     weight_decay: float
     max_gradient_norm: float
+    falls_from: float = 1.0
+    falls_to: float = 0.05
+    """Shares of the learning rate at the beginning and at the end."""
 
     def steps(self, tasks: int) -> int:
         return self.epochs * -(-tasks // self.batch_tasks)
 
     def rate(self, step: int, steps: int) -> float:
-        """Linear warm-up, then linear decay to a twentieth."""
+        """Linear warm-up, on top of a linear fall."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        return self.learning_rate * warm * max(0.05, 1 - step / steps)
+        return self.learning_rate * warm * (self.falls_from + (self.falls_to - self.falls_from) * step / steps)
 
 
 def train(
