@@ -6,13 +6,13 @@ itself: make every container empty, make the immutable ones in the order of what
 """
 
 import base64
-import binascii
 import collections
 import datetime
 import decimal
 import enum
 import fractions
 import keyword
+from collections.abc import Callable
 from typing import Any
 
 from .encoding import BUILTIN_TYPES, NUMPY_KINDS, Peer, Row
@@ -20,6 +20,11 @@ from .encoding import BUILTIN_TYPES, NUMPY_KINDS, Peer, Row
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _ODD_KEYS = 4096
 """Keys other than text and small numbers: theirs are the hashes that a program could make collide by the thousand."""
+_KEY_DEPTH = 500
+"""Hashing and comparing recurse, so how deep a key may be is bounded."""
+_KEY_PARTS, _PLAIN_KEY_PARTS = 1 << 24, 1 << 16
+"""Values in all keys together, with each one counted wherever it stands: sixty rows that hold the row before
+twice are a key of 2 ** 60 values, and hashing it would never end."""
 
 
 class Malformed(Exception):
@@ -53,11 +58,10 @@ class Decoder:
         self._peer = peer
         self._known = known or []
         self._odd_keys = 0
+        self._key_parts = 0
+        self._sizes: dict[int, tuple[int, int]] = {}
         self._plain = plain
-        try:
-            self._decode()
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError, ArithmeticError, binascii.Error) as error:
-            raise Malformed(f"{type(error).__name__}: {error}") from None
+        self._trying(self._decode)
 
     def value(self, atom: Any) -> Any:
         """What an atom stands for. Raises Malformed."""
@@ -74,10 +78,15 @@ class Decoder:
 
     def fill(self, target: Any, row: Row) -> None:
         """Make an existing mutable object hold what a row says. Raises Malformed."""
+        self._trying(lambda: self._fill(target, row))
+
+    def _trying(self, step: Callable[[], None]) -> None:
         try:
-            self._fill(target, row)
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-            raise Malformed(f"{type(error).__name__}: {error}") from None
+            step()
+        except Malformed:
+            raise
+        except Exception as error:  # also of a trusted class whose __hash__ is not made for such fields
+            raise Malformed(f"{type(error).__name__}: {_text(error)}") from None
 
     def _decode(self) -> None:
         holders = []
@@ -116,12 +125,23 @@ class Decoder:
                 if type(atom) is list and self.objects[atom[0]] is _UNMADE
             ]
             if not inner:
+                self._sizes[top] = self._size(self._rows[top])
                 self.objects[top] = _HOLDING[self._rows[top][0]](self, self._rows[top])
             elif top in open_rows:
                 raise Malformed("an immutable value that holds itself")
             else:
                 open_rows.add(top)
                 stack.extend(inner)
+
+    def _size(self, row: Row) -> tuple[int, int]:
+        """How many values an immutable row holds, each wherever it stands, and how deep they lie."""
+        parts, depth = 1, 0
+        for atoms in row[1:]:
+            if type(atoms) is list:
+                inner = [self._sizes[atom[0]] for atom in atoms if type(atom) is list and atom[0] in self._sizes]
+                parts += len(atoms) + sum(size for size, _ in inner)
+                depth = max([depth, *(below for _, below in inner)])
+        return min(parts, _KEY_PARTS + 1), depth + 1
 
     def _fill(self, target: Any, row: Row) -> None:
         kind = row[0]
@@ -144,12 +164,22 @@ class Decoder:
 
     def keys(self, atoms: Any) -> list[Any]:
         keys = self.values(atoms)
+        sizes = [self._sizes[atom[0]] for atom in atoms if type(atom) is list and atom[0] in self._sizes]
+        self._key_parts += sum(parts for parts, _ in sizes)
+        if any(depth > _KEY_DEPTH for _, depth in sizes):
+            raise Malformed(f"a key that is more than {_KEY_DEPTH} deep")
+        if self._key_parts > (_PLAIN_KEY_PARTS if self._plain else _KEY_PARTS):
+            raise Malformed("keys of too many parts")
         if not self._plain:
             return keys
         self._odd_keys += sum(1 for key in keys if type(key) is not str and not (type(key) is int and -_SMALL < key < _SMALL))
         if self._odd_keys > _ODD_KEYS:
             raise Malformed(f"more than {_ODD_KEYS} keys that are neither text nor small numbers")
         return keys
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:200]
 
 
 _UNMADE: Any = object()

@@ -13,6 +13,7 @@ When the control socket closes, the engine is gone: the zygote ends, and the ker
 """
 
 import base64
+import fcntl
 import gc
 import importlib
 import json
@@ -105,10 +106,18 @@ class Zygote:
             if end is not None:
                 end.close()
         self._watch(processes, order["limits"], started_ns)
+        self.reset_files()
         return {
             "candidate": self._account(first, started_ns, self.meter.finish(*processes)),
             "examiner": self._account(processes[1], started_ns, processes[1].cpu_ns()) if theirs else None,
         }
+
+    def reset_files(self) -> None:
+        """Take back what a program may have set on the memory files that the next one gets too: flags, position, lock."""
+        for name in ("stdin", "stdout", "stderr", "report"):
+            fcntl.fcntl(self.fds[name], fcntl.F_SETFL, os.O_RDWR if name == "stdin" else os.O_RDWR | os.O_APPEND)
+            fcntl.flock(self.fds[name], fcntl.LOCK_UN)
+            os.lseek(self.fds[name], 0, os.SEEK_SET)
 
     def _fork(self, mark: int, be: Callable[[], NoReturn]) -> Process:
         os.setns(self.own_pids, os.CLONE_NEWPID)
@@ -132,8 +141,8 @@ class Zygote:
         head, _, rest = _read_all(self.fds["work"]).partition(b"\n")
         work = json.loads(head)
         for fd, name in enumerate(("stdin", "stdout", "stderr")):
-            _reopen(self.fds[name], os.O_RDONLY if fd == 0 else os.O_WRONLY | os.O_APPEND, fd)
-        report = _reopen(self.fds["report"], os.O_WRONLY | os.O_APPEND)
+            os.dup2(self.fds[name], fd)
+        report = self.fds["report"]
         self._enter(0, order["limits"], [report] if sock is None else [report, sock.fileno()])
         source, files, at = rest[: work["source_bytes"]], {}, work["source_bytes"]
         for name, size in work["files"]:
@@ -218,6 +227,7 @@ def main(fds: dict[str, int]) -> None:
     bars = Bars(base64.b64decode(settings["seccomp"]), settings["ids"], settings["limit_by_rlimits"])
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
     regain_no_capabilities()
+    zygote.reset_files()
     gc.collect()
     gc.disable()
     gc.freeze()
@@ -232,13 +242,3 @@ def _kill_all(processes: list[Process], why: str) -> None:
 
 def _read_all(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
-
-
-def _reopen(fd: int, flags: int, target: int | None = None) -> int:
-    """A description of its own on the same memory file, so that nothing set on it outlives the cell."""
-    fresh = os.open(f"/proc/self/fd/{fd}", flags)
-    if target is None:
-        return fresh
-    os.dup2(fresh, target)
-    os.close(fresh)
-    return target
