@@ -1,7 +1,7 @@
 """`Report` and `Description` records <-> their messages.
 
-A report must always get out, whatever a program wrote into its error text: text that is no Unicode is escaped rather than
-refused. Enumerations carry the same names on both sides, behind a prefix; a number from a newer engine reads as
+A report must always get out, whatever a program wrote: text that is no Unicode is escaped rather than refused, and outputs too
+long for a message are cut off, which the report says. Enumerations carry the same names on both sides, behind a prefix; a number from a newer engine reads as
 an error that says so.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.errors import EngineFault
 from engine.records import (
+    MIB,
     Cause,
     CauseKind,
     Description,
@@ -21,13 +22,18 @@ from engine.records import (
     Trust,
     Verdict,
 )
-from engine.wire.jobs import limits_from_message, limits_message
+from engine.wire.jobs import MAX_MESSAGE_BYTES, limits_from_message, limits_message
 from protos.execution.v1 import execution_pb2 as pb
 
 _PLAIN_FIELDS = [
     field.name for field in fields(Report) if field.name not in {"id", "verdict", "cause", "tests", "trust", "error"}
 ]
 """Fields of a report that are the same number, flag or bytes on both sides."""
+
+
+_ROOM_FOR_THE_REST = MIB
+_LONGEST_OUTPUT = MAX_MESSAGE_BYTES // 2 - 4 * MIB
+_LONGEST_ERROR = MIB
 
 
 def response_from_report(report: Report) -> pb.ExecuteResponse:
@@ -46,7 +52,16 @@ def response_from_report(report: Report) -> pb.ExecuteResponse:
         error=_escaped(report.error),
         **{name: getattr(report, name) for name in _PLAIN_FIELDS},
     )
+    if message.ByteSize() > MAX_MESSAGE_BYTES - _ROOM_FOR_THE_REST:
+        _cut(message)
     return pb.ExecuteResponse(id=report.id, report=message)
+
+
+def _cut(message: pb.Report) -> None:
+    message.stdout_truncated |= len(message.stdout) > _LONGEST_OUTPUT
+    message.stderr_truncated |= len(message.stderr) > _LONGEST_OUTPUT
+    message.stdout, message.stderr = message.stdout[:_LONGEST_OUTPUT], message.stderr[:_LONGEST_OUTPUT]
+    message.error = message.error[-_LONGEST_ERROR:]
 
 
 def _message_from_result(result: TestResult) -> pb.TestResult:

@@ -279,6 +279,14 @@ def test_text_that_is_no_unicode_does_not_keep_a_report_back():
     assert report_that_arrives(report).error == r"\ud800"
 
 
+def test_outputs_too_long_for_a_message_are_cut_off_and_the_report_says_so():
+    """A report gets out even where its outputs do not fit."""
+    report = Report(id="a", verdict=Verdict.FINISHED, stdout=bytes(64 * 2**20), stderr=b"x", error="e" * 2**20)
+    response = wire.response_from_report(report)
+    assert response.ByteSize() < wire.MAX_MESSAGE_BYTES
+    assert (response.report.stdout_truncated, response.report.stderr_truncated) == (True, False)
+
+
 def test_a_verdict_from_the_future_is_an_error():
     """A client does not take an answer it cannot read for another one."""
     with pytest.raises(EngineFault, match="VERDICT_99"):
