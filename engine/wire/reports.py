@@ -1,8 +1,8 @@
 """`Report` and `Description` records <-> their messages.
 
 A report must always get out, whatever a program wrote: text that is no Unicode is escaped rather than refused, and outputs too
-long for a message are cut off, which the report says. Enumerations carry the same names on both sides, behind a prefix; a number from a newer engine reads as
-an error that says so.
+long for a message are cut off, which the report says. Enumerations carry the same names on both sides, behind a prefix; a
+number from a newer engine reads as an error that says so.
 """
 
 import enum
