@@ -11,7 +11,9 @@ import datetime
 import decimal
 import enum
 import fractions
+import functools
 import keyword
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -102,12 +104,19 @@ class Decoder:
                 self.objects[number] = _LEAVES[kind](self, row)
             else:
                 self.objects[number] = self._peer.resolve(row)
+        if any(self._rows[number][0] == "frozenset" for number in holders):
+            self._fill_instances()  # what they hold so far is enough for most hashes, and what is not made yet has none
         for number in holders:
             self._make(number)
         filled = [number for number, row in enumerate(self._rows) if row[0] in _EMPTY]
         filled.sort(key=lambda number: self._rows[number][0] != "instance")  # instances first: they may be keys
         for number in filled:
             self._fill(self.objects[number], self._rows[number])
+
+    def _fill_instances(self) -> None:
+        for number, row in enumerate(self._rows):
+            if row[0] == "instance":
+                self._fill(self.objects[number], row)
 
     def _make(self, number: int) -> None:
         """Make an immutable row once all immutable rows in it are made, without recursion."""
@@ -160,7 +169,11 @@ class Decoder:
             target.extend(self.values(row[1]))
         else:
             target.clear()
-            target.update(zip(self.keys(row[1]), self.values(row[2]), strict=True))
+            items = zip(self.keys(row[1]), self.values(row[2]), strict=True)
+            if kind == "Counter":
+                dict.update(target, items)  # its own would count the pairs
+            else:
+                target.update(items)
 
     def keys(self, atoms: Any) -> list[Any]:
         keys = self.values(atoms)
@@ -182,16 +195,26 @@ def _text(error: Exception) -> str:
     return str(error)[:200]
 
 
-_UNMADE: Any = object()
+class _Unmade:
+    __hash__ = None  # type: ignore[assignment]  # else it would be hashed in place of what will be made
+
+
+_UNMADE: Any = _Unmade()
 _SMALL = 1 << 60
 _NEW = object.__new__
 _SET = object.__setattr__
 
 
 def _set_field(target: object, name: Any, value: object) -> None:
-    if type(name) is not str or name.startswith("__"):
-        raise Malformed(f"{name!r} is no name of a field")
+    if type(name) is not str or name.startswith("__") or _runs_code(type(target), name):
+        raise Malformed(f"{str(name)[:40]!r} is no name of a field")
     _SET(target, name, value)
+
+
+def _runs_code(kind: type, name: str) -> bool:
+    """Whether setting that attribute calls something of the class, as with a property."""
+    found = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    return hasattr(type(found), "__set__") and type(found) is not types.MemberDescriptorType
 
 
 def _instance(decoder: Decoder, row: Row) -> object:
@@ -212,13 +235,25 @@ def _namedtuple(decoder: Decoder, row: Row) -> object:
     _, name, fields, atoms = row
     kind: Any = decoder._peer.classes.get(name)
     if kind is None or not issubclass(kind, tuple) or list(getattr(kind, "_fields", ())) != fields:
-        if not all(type(word) is str and word.isidentifier() and not keyword.iskeyword(word) for word in (name, *fields)):
-            raise Malformed("not the names of a named tuple")
-        kind = collections.namedtuple(name, fields)  # type: ignore[misc, no-redef]  # of names that were checked
+        kind = _unknown_namedtuple(name, tuple(fields))
     values = decoder.values(atoms)
     if len(values) != len(fields):
         raise Malformed("a named tuple of another length")
     return tuple.__new__(kind, values)
+
+
+@functools.lru_cache(maxsize=256)
+def _unknown_namedtuple(name: Any, fields: tuple[Any, ...]) -> Any:
+    if not all(type(word) is str and word.isidentifier() and not keyword.iskeyword(word) for word in (name, *fields)):
+        raise Malformed("not the names of a named tuple")
+    return collections.namedtuple(name, fields)  # of names that were checked
+
+
+def _fraction(decoder: Decoder, row: Row) -> object:
+    numerator, denominator = decoder.values(row[1])
+    if type(numerator) is not int or type(denominator) is not int:
+        raise Malformed("a fraction of something other than two integers")
+    return fractions.Fraction(numerator, denominator)
 
 
 def _numpy(decoder: Decoder, row: Row) -> object:
@@ -267,7 +302,7 @@ _HOLDING: dict[str, Any] = {
     "frozenset": lambda decoder, row: frozenset(decoder.keys(row[1])),
     "range": lambda decoder, row: range(*decoder.values(row[1])),
     "slice": lambda decoder, row: slice(*decoder.values(row[1])),
-    "Fraction": lambda decoder, row: fractions.Fraction(*decoder.values(row[1])),
+    "Fraction": _fraction,
     "exception": _exception,
     "namedtuple": _namedtuple,
 }
@@ -280,9 +315,9 @@ _LEAVES: dict[str, Any] = {
     "ellipsis": lambda decoder, row: ...,
     "notimplemented": lambda decoder, row: NotImplemented,
     "Decimal": lambda decoder, row: decimal.Decimal(str(row[1])),
-    "datetime": lambda decoder, row: datetime.datetime.fromisoformat(row[1]),
+    "datetime": lambda decoder, row: datetime.datetime.fromisoformat(row[1]).replace(fold=row[2]),
     "date": lambda decoder, row: datetime.date.fromisoformat(row[1]),
-    "time": lambda decoder, row: datetime.time.fromisoformat(row[1]),
+    "time": lambda decoder, row: datetime.time.fromisoformat(row[1]).replace(fold=row[2]),
     "timedelta": lambda decoder, row: datetime.timedelta(row[1], row[2], row[3]),
     "type": lambda decoder, row: BUILTIN_TYPES[row[1]],
     "member": _member,

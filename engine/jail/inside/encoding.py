@@ -26,6 +26,8 @@ type Row = list[Any]
 NUMPY_KINDS = "biufcSUmM"
 BUILTIN_TYPES = {name: item for name, item in vars(builtins).items() if isinstance(item, type)}
 _HUGE = 1 << 256
+_HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: a class that Python code made."""
 _PLAIN_SCALARS = frozenset((type(None), bool, float, str))
 
 
@@ -95,7 +97,7 @@ class Encoder:
         if (writer := _WRITERS.get(kind)) is not None:
             row: Row = writer(self, value)
             return row
-        if self._peer.classes.get(kind.__name__) is kind and not issubclass(kind, (tuple, BaseException)):
+        if self._peer.classes.get(kind.__name__) is kind and (issubclass(kind, enum.Enum) or _is_made_empty(kind)):
             return self._instance(value)
         if kind.__module__ == "numpy" and (array := _numpy_row(value)) is not None:
             return array
@@ -117,6 +119,11 @@ class Encoder:
             return ["member", kind.__name__, value.name]
         fields = instance_fields(value)
         return ["instance", kind.__name__, list(fields), self.atoms(fields.values())]
+
+
+def _is_made_empty(kind: type) -> bool:
+    """Whether an instance is no more than its attributes: no built-in but `object` is among the bases."""
+    return all(base.__flags__ & _HEAP_TYPE for base in kind.__mro__ if base is not object)
 
 
 def instance_fields(value: object) -> dict[str, object]:
@@ -180,9 +187,9 @@ _WRITERS: dict[type, Any] = {
     type(NotImplemented): lambda encoder, value: ["notimplemented"],
     decimal.Decimal: _text("Decimal", str),
     fractions.Fraction: lambda encoder, value: ["Fraction", encoder.atoms((value.numerator, value.denominator))],
-    datetime.datetime: _text("datetime", datetime.datetime.isoformat),
+    datetime.datetime: lambda encoder, value: ["datetime", value.isoformat(), value.fold],
     datetime.date: _text("date", datetime.date.isoformat),
-    datetime.time: _text("time", datetime.time.isoformat),
+    datetime.time: lambda encoder, value: ["time", value.isoformat(), value.fold],
     datetime.timedelta: lambda encoder, value: ["timedelta", value.days, value.seconds, value.microseconds],
 }
 
@@ -193,7 +200,7 @@ _EXACT: dict[type, Any] = {
     str: str.__str__,
     list: list.copy,
     tuple: lambda value: tuple(tuple.__iter__(value)),
-    collections.OrderedDict: lambda value: collections.OrderedDict(dict.items(value)),
+    collections.OrderedDict: lambda value: collections.OrderedDict(collections.OrderedDict.items(value)),
     dict: lambda value: dict(dict.items(value)),
     set: lambda value: set(set.__iter__(value)),
     frozenset: lambda value: frozenset(frozenset.__iter__(value)),
