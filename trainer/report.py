@@ -26,7 +26,9 @@ def write_report(recipe: Recipe, folder: RunFolder, problems: Mapping[str, Probl
     path = folder.path / "report.html"
     path.write_text(render(_data(recipe, folder, problems, summary)), encoding="utf-8")
     folder.finish(summary)
-    screen.title("Verdicts of the candidates, share of active pairs, seconds of each stage")
+    screen.title(
+        "Held-out pass@1, verdicts of the candidates, active pairs, programs a second, seconds to sample, train and evaluate"
+    )
     screen.console.print(table(summary))
     gain = (summary["pass_at_1_after"] - summary["pass_at_1_before"]) * 100
     before, after = summary["pass_at_1_before"], summary["pass_at_1_after"]

@@ -9,20 +9,7 @@ from trainer.recipe import Recipe
 from trainer.records import read_lines
 from trainer.run_folder import RunFolder
 
-_COLUMNS = (
-    "pass@1",
-    "passed",
-    "wrong",
-    "runtime",
-    "compile",
-    "other",
-    "pairs",
-    "active",
-    "programs/s",
-    "sampling",
-    "training",
-    "evaluating",
-)
+_COLUMNS = ("pass@1", "pass", "wrong", "run err", "compile", "other", "pairs", "active", "runs/s", "sample", "train", "eval")
 VERDICT_ORDER = ("passed", "wrong_answer", "runtime_error", "compile_error")
 
 
@@ -45,7 +32,7 @@ def summarise(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 def table(summary: dict[str, Any]) -> Table:
     """One row for each round; verdicts are those of its candidates, times are in seconds."""
     result = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    result.add_column("")
+    result.add_column("", no_wrap=True)
     for column in _COLUMNS:
         result.add_column(column, justify="right")
     for item in summary["rounds"]:

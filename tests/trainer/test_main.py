@@ -120,6 +120,21 @@ def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
         open_run(recipe)
 
 
+def test_any_model_and_any_problems_file_will_do(finished: Path, tmp_path: Path) -> None:
+    """A saved model and a file in HumanEval's fields, without a supervised start; the parts are split off the file."""
+    changes = {
+        "tasks": {"problems": str(finished / "tasks/problems.jsonl"), "train": 10, "held_out": 5},
+        "model": {"path": str(finished / "start/model")},
+        "sft": {"epochs": 0},
+    }
+    recipe = Recipe.model_validate({**small.recipe(tmp_path).model_dump(), **changes})
+    folder = run_once(recipe, FakeExecutor())
+    parts = json.loads((folder / "tasks/parts.json").read_text())
+    assert {name: len(ids) for name, ids in parts.items()} == {"start": 0, "train": 10, "held_out": 5}
+    assert not (folder / "start/model").exists()
+    assert completions(folder, "start/evaluation")
+
+
 def fails_gold(word: str) -> Callable[[Job], Verdict]:
     """The engine finds the gold solutions of one part wrong."""
     return lambda job: Verdict.WRONG_ANSWER if job.id.startswith(word) else Verdict.PASSED

@@ -57,7 +57,7 @@ def test_mean_reduction_of_pairs_divides_by_the_pairs_of_the_task() -> None:
 
 def test_the_gradient_agrees_with_finite_differences() -> None:
     """Away from the kink, for both terms and two prompts."""
-    inputs = batch([[-8.0, -3.0, -10.0], [-2.0, -7.0, -1.0]], [[4, 3, 2], [2, 7, 3]], [[1.2, -0.3, -1.0], [1.2, 1.0, -0.6]])
+    inputs = batch([[-8.0, -3.0, -10.0], [-2.0, -6.0, -1.0]], [[4, 3, 2], [2, 7, 3]], [[1.2, -0.3, -1.0], [1.2, 1.0, -0.6]])
     sums_PR = inputs["logp_sums_PR"].requires_grad_()
     assert torch.autograd.gradcheck(lambda values: loss({**inputs, "logp_sums_PR": values}).total, (sums_PR,))
 

@@ -90,8 +90,8 @@ def test_a_recipe_is_frozen() -> None:
         Recipe().run.seed = 3
 
 
-def test_every_key_says_what_it_is_or_is_plain() -> None:
-    """The help shows all keys of all sections."""
+def test_the_help_lists_the_keys_of_every_section() -> None:
+    """With their defaults, so that it teaches what a recipe may say."""
     assert {key.partition(".")[0] for key, _, _ in all_keys()} == set(Recipe.model_fields)
 
 

@@ -37,6 +37,8 @@ def rrtf_loss(
 ) -> RrtfLoss:
     """Loss of P prompts with up to R responses each, averaged over the prompts.
 
+    The paper adds L_ft to every pair; here a teacher's response counts once, however many students it is held up against.
+
     logp_sums_PR    sum over the tokens of a response of log P(y_t | x, y_<t)
     lengths_PR      number of those tokens, at least 1; the divisor of the length normalisation
     scores_PR       test scores, the bonus of teachers included
