@@ -124,11 +124,12 @@ make_venv() {
     pwd >.venv/.folder
 }
 
-# Installs exactly what the constraint file lists. It lists every dependency, so none are looked up.
+# Installs exactly what the constraint file lists. It lists every dependency, so none are looked up. Compiled here, imports are
+# quick from the first run on, also for those who may not write into the environment.
 uv_install() {
     local python=$1 file=$2 quiet=()
     [ -t 2 ] || quiet=(--quiet)
-    .venv/bin/uv pip install "${quiet[@]}" --python "$python" --no-deps --require-hashes -r "$file"
+    .venv/bin/uv pip install "${quiet[@]}" --python "$python" --compile-bytecode --no-deps --require-hashes -r "$file"
 }
 
 hash_of() { (pwd && cat "$@") | sha256sum | cut -d' ' -f1; }
