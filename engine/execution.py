@@ -7,10 +7,11 @@ asserts         one order with an examiner, whose findings are judged
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 from engine import compare, orders, verdict
+from engine.calls import Calls, calls_of_asserts, calls_of_functions
 from engine.errors import BadJob
 from engine.jail.inside.decoding import Decoder, Malformed, PlainData
 from engine.jail.slot import Account, Order
@@ -29,6 +30,7 @@ from engine.verdict import Outcome
 
 type Run = Callable[[Order], Awaitable[Account]]
 
+_INDEX = re.compile(rb'\{"index": (\d{1,9}), ')
 _RESULTS = 1_000
 """Results of single asserts that a report lists at most; the counts are always whole."""
 
@@ -39,9 +41,10 @@ async def execute(job: Job, run: Run) -> Report:
         case StdioTests():
             return await _stdio(job, job.tests, run)
         case FunctionTests():
-            return _functions(job, job.tests, await run(orders.functions_order(job, job.tests)))
+            calls = calls_of_functions(job.tests)
+            return _called(job, calls, await run(orders.calls_order(job, calls)))
         case AssertTests():
-            return _asserts(job, await run(orders.asserts_order(job, job.tests)))
+            return await _asserted(job, job.tests, run)
         case None:
             account = await run(orders.script_order(job, job.stdin))
             failed = verdict.failure(account, job.limits)
@@ -65,48 +68,56 @@ async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
     return _tested(job, accounts, outcomes, len(tests.tests), times)
 
 
-def _functions(job: Job, tests: FunctionTests, account: Account) -> Report:
+def _called(job: Job, calls: Calls, account: Account) -> Report:
     hard = verdict.over_hard_limit(account, job.limits)
     lines = _lines(account.report)
     outcomes: list[Outcome] = []
-    for index, test in enumerate(tests.tests):
-        line = lines.get(index)
-        if line is None:
+    for index, expected in enumerate(calls.expected):
+        text = lines.get(index)
+        if text is None:
             outcomes.append(hard or verdict.left_early(account, job.limits))
             break
-        outcomes.append(_result(line, test.expected, tests.float_tolerance, account, job))
+        if text == calls.lines[index]:
+            outcomes.append(verdict.PASSED)
+        else:
+            outcomes.append(_result(text, expected, calls.quotes[index], calls.float_tolerance, account, job))
         if _stops(job, outcomes[-1]):
             break
     if hard is not None and all(outcome is verdict.PASSED for outcome in outcomes):
         outcomes[-1] = hard
-    return _tested(job, [account], outcomes, len(tests.tests), [])
+    return _tested(job, [account], outcomes, len(calls.expected), [])
 
 
-def _result(line: dict[str, Any], expected: object, tolerance: float, account: Account, job: Job) -> Outcome:
-    if "ok" not in line:
-        return verdict.raised(str(line.get("exception")), line.get("errno"), str(line.get("error")), account, job.limits)
+def _result(text: bytes, expected: object, quote: str, tolerance: float, account: Account, job: Job) -> Outcome:
+    line = json.loads(text)
+    if "exception" in line:
+        return verdict.raised(str(line["exception"]), line.get("errno"), str(line.get("error")), account, job.limits)
     try:
         decoder = Decoder(line.get("rows"), PlainData(), plain=True)
-        difference = compare.value_difference(expected, decoder.value(line["ok"]), tolerance)
+        difference = compare.value_difference(expected, decoder.value(line.get("ok", [])), tolerance)
     except Malformed as error:
-        difference = f"the result cannot be read: {error}"
-    return verdict.candidate_failed(difference, Verdict.WRONG_ANSWER) if difference else verdict.PASSED
+        difference = f"the result is no plain data: {str(line.get('opaque', error))[:80]}"
+    if difference is None:
+        return verdict.PASSED
+    return verdict.candidate_failed(f"{quote}: {difference}" if quote else difference, Verdict.WRONG_ANSWER)
 
 
-def _lines(report: bytes) -> dict[int, dict[str, Any]]:
+def _lines(report: bytes) -> dict[int, bytes]:
     """The first line for each index, of those that are readable: what the program's process says its calls gave."""
-    lines: dict[int, dict[str, Any]] = {}
-    for text in report.splitlines():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(line, dict) and isinstance(line.get("index"), int):
-            lines.setdefault(line["index"], line)
+    lines: dict[int, bytes] = {}
+    for text in report.splitlines(keepends=True):
+        if (found := _INDEX.match(text)) and text.endswith(b"}\n"):
+            lines.setdefault(int(found[1]), text)
     return lines
 
 
-def _asserts(job: Job, account: Account) -> Report:
+async def _asserted(job: Job, tests: AssertTests, run: Run) -> Report:
+    calls = calls_of_asserts(tests)
+    if calls is not None:
+        account = await run(orders.calls_order(job, calls))
+        if b'"opaque"' not in account.report:
+            return _called(job, calls, account)
+    account = await run(orders.asserts_order(job, tests))
     try:
         found = verdict.examined(account, job.limits)
     except verdict.TestsUnusable as error:

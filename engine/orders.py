@@ -1,17 +1,14 @@
 """What a slot is asked to do for a job: pure functions from a `Job` to the bytes that its cells read.
 
 `work` goes to the candidate and `tests` to the examiner, and neither ever sees the other's: what is expected is in no order's
-`work`. Function tests send arguments only, and keep what is expected here.
+`work`.
 """
 
 import json
-from typing import Any
 
-from engine.errors import BadJob
-from engine.jail.inside.decoding import PlainData
-from engine.jail.inside.encoding import Encoder
+from engine.calls import Calls
 from engine.jail.slot import Order
-from engine.records import AssertTests, FunctionTest, FunctionTests, Job, StopRule
+from engine.records import AssertTests, Job, StopRule
 
 
 def script_order(job: Job, stdin: bytes) -> Order:
@@ -19,11 +16,9 @@ def script_order(job: Job, stdin: bytes) -> Order:
     return Order(kind="script", limits=job.limits, work=_work(job, "script"), stdin=stdin)
 
 
-def functions_order(job: Job, tests: FunctionTests) -> Order:
-    """Load the program, then call it once per test. Raises BadJob where an argument is no plain data."""
-    calls = [_call(index, test) for index, test in enumerate(tests.tests)]
-    work = _work(job, "functions", entry_point=tests.entry_point, tests=calls)
-    return Order(kind="functions", limits=job.limits, work=work, stdin=job.stdin)
+def calls_order(job: Job, calls: Calls) -> Order:
+    """Load the program, then make the calls."""
+    return Order(kind="functions", limits=job.limits, work=_work(job, "functions", calls.work), stdin=job.stdin)
 
 
 def asserts_order(job: Job, tests: AssertTests) -> Order:
@@ -40,19 +35,9 @@ def asserts_order(job: Job, tests: AssertTests) -> Order:
     )
 
 
-def _work(job: Job, kind: str, **more: Any) -> bytes:
-    """A line of JSON, then the program, then the files."""
+def _work(job: Job, kind: str, more: str = "{}") -> bytes:
+    """A line of JSON, a second one for what this kind needs, then the program, then the files."""
     source = job.program if isinstance(job.program, bytes) else job.program.encode("utf-8", "surrogatepass")
     files = [[name, len(content)] for name, content in job.files.items()]
-    head = json.dumps({"kind": kind, "source_bytes": len(source), "files": files, **more})
-    return b"".join((head.encode(), b"\n", source, *job.files.values()))
-
-
-def _call(index: int, test: FunctionTest) -> dict[str, Any]:
-    encoder = Encoder(PlainData())
-    try:
-        args = [encoder.encode(value) for value in test.args]
-        kwargs = {name: encoder.encode(value) for name, value in test.kwargs.items()}
-    except TypeError as error:
-        raise BadJob(f"function test {index}: {error}") from None
-    return {"args": args, "kwargs": kwargs, "rows": encoder.rows}
+    head = json.dumps({"kind": kind, "source_bytes": len(source), "files": files})
+    return b"".join((head.encode(), b"\n", more.encode(), b"\n", source, *job.files.values()))

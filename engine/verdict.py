@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.jail.inside.examiner import COUNTERS
-from engine.jail.slot import Account
+from engine.jail.slot import Account, report_bound
 from engine.records import Cause, CauseKind, Limits, Trust, Verdict
 
 _ERROR_CHARS = 8_000
@@ -66,6 +66,8 @@ def over_hard_limit(account: Account, limits: Limits) -> Outcome | None:
     output_bytes = max(account.stdout_bytes, account.stderr_bytes)
     if output_bytes > limits.output_bytes:
         return _over(Verdict.OUTPUT_LIMIT, "output_bytes", output_bytes, limits)
+    if account.report_bytes > report_bound(limits):
+        return _over(Verdict.OUTPUT_LIMIT, "output_bytes", account.report_bytes, limits, more="results count as output")
     cpu_ms = account.candidate.cpu_ns / 1e6
     if cpu_ms > limits.cpu_time_ms or account.candidate.killed == "cpu":
         return _over(Verdict.TIME_LIMIT, "cpu_time_ms", max(round(cpu_ms), limits.cpu_time_ms), limits)

@@ -13,6 +13,7 @@ CHECK = (
     "    assert abs(candidate([0, 7]) - 7) < 1e-6\n    assert candidate([3, 9, 2]) in (9,)\n"
 )
 ASSERTS = examined(CHECK, "largest", prompt=PROMPT, check="check")
+CALLS = examined("assert largest([1, 2, 31337]) == 31337\nassert largest([4]) == 4\n", "largest", prompt=PROMPT)
 FUNCTIONS = FunctionTests(
     entry_point="largest", tests=(FunctionTest(args=([1, 2, 31337],), expected=31337), FunctionTest(args=([4],), expected=4))
 )
@@ -107,7 +108,7 @@ SCRIPT = "\ntry:\n    print(largest(list(map(int, input().split())))) if 'larges
 
 
 @pytest.mark.parametrize("name", CHEATS)
-@pytest.mark.parametrize("tests", [ASSERTS, FUNCTIONS, STDIO], ids=["asserts", "functions", "stdio"])
+@pytest.mark.parametrize("tests", [ASSERTS, CALLS, FUNCTIONS, STDIO], ids=["asserts", "calls", "functions", "stdio"])
 def test_a_cheat_never_passes(jails, name, tests):
     """Whatever else becomes of it, the verdict is a failure of the program."""
     program = CHEATS[name] + (SCRIPT if tests is STDIO else "")
@@ -119,7 +120,7 @@ def test_a_cheat_never_passes(jails, name, tests):
 def test_the_honest_program_passes(jails):
     """The tests that the cheats fail are right: without this, the list above could hold for the wrong reason."""
     honest = "def largest(numbers): return max(numbers)"
-    for tests in (ASSERTS, FUNCTIONS):
+    for tests in (ASSERTS, CALLS, FUNCTIONS):
         assert jails.run(honest, tests=tests).verdict is Verdict.PASSED
     assert jails.run(honest + SCRIPT, tests=STDIO).verdict is Verdict.PASSED
 

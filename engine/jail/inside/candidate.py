@@ -1,12 +1,15 @@
 """Runs the program, in its cell. Everything this process says afterwards is the program's word, not ours.
 
 Three ways to run, by the kind of its tests: as a script; as a module whose function is called with each test's
-arguments; as a module whose objects the examiner asks for. What goes wrong is written to the report as JSON:
-{"stage": "compile" | "run" | "call", "exception": name, "errno": number, "error": text}.
+arguments; as a module whose objects the examiner asks for. The report is lines of JSON: {"index", "ok", "rows"} for a call that
+returned data, {"index", "opaque"} for one that returned something else, and for what goes wrong
+{"stage": "compile" | "run" | "call", "exception": name, "errno": number, "error": text}, with an index where it was a call.
 """
 
 import atexit
 import contextlib
+import enum
+import functools
 import gc
 import io
 import json
@@ -17,6 +20,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from .conversation import Conversation
@@ -73,6 +77,8 @@ class CandidateSide(Conversation):
             return None
         if op == "evaluate":
             return eval(args[0], self._names)  # an entry point: an expression of the problem's
+        if op == "call" and isinstance(args[0], type) and not issubclass(args[0], enum.Enum):
+            self.kept.add(args[0])  # such as a stack that is a list: the tests want its methods
         return OPERATIONS[op](*args, **kwargs)
 
     def trace(self, error: BaseException) -> str:
@@ -107,24 +113,47 @@ def _compile(source: bytes, report_fd: int) -> types.CodeType:
 
 
 def _call_each(work: dict[str, Any], module: types.ModuleType, report_fd: int) -> None:
-    """Call the entry point once per test. A line of JSON each: "index", and "ok" with "rows" or the report of an exception."""
-    peer = PlainData()
-    for index, test in enumerate(work["tests"]):
-        decoder = Decoder(test["rows"], peer)
+    """Make each call of `work` and report its result, or its exception, on a line of its own."""
+    for index, call in enumerate(_calls(work, module.__dict__)):
         try:
-            function = eval(work["entry_point"], module.__dict__)
-            kwargs = {name: decoder.value(atom) for name, atom in test["kwargs"].items()}
-            result = function(*decoder.values(test["args"]), **kwargs)
-            encoder = Encoder(peer)
-            line = {"index": index, "ok": encoder.encode(_as_plain(result)), "rows": encoder.rows}
+            result = call() if "calls" in work else _as_plain(call())
+            try:
+                line = result_line(index, result)
+            except TypeError:  # no plain data
+                line = _line({"index": index, "opaque": type(result).__name__})
         except Exception as error:
-            line = {"index": index, **_description("call", error)}
-        _write_line(report_fd, line)
+            line = _line({"index": index, **_description("call", error)})
+        _write(report_fd, line)
+
+
+def _calls(work: dict[str, Any], names: dict[str, Any]) -> Iterator[Callable[[], Any]]:
+    """The calls, either as source of a tuple of functions without arguments or as encoded arguments."""
+    if "calls" in work:
+        yield from eval(work["calls"], {})(eval(work["entry_point"], names))
+    else:
+        for test in work["tests"]:
+            yield functools.partial(_call, work["entry_point"], names, test)
+
+
+def _call(entry_point: str, names: dict[str, Any], test: dict[str, Any]) -> Any:
+    decoder = Decoder(test["rows"], PlainData())
+    kwargs = {name: decoder.value(atom) for name, atom in test["kwargs"].items()}
+    return eval(entry_point, names)(*decoder.values(test["args"]), **kwargs)
 
 
 def _as_plain(result: Any) -> Any:
     """numpy's scalars and arrays as the built-in data that they hold."""
     return result.tolist() if type(result).__module__ == "numpy" and hasattr(result, "tolist") else result
+
+
+def result_line(index: int, result: object) -> bytes:
+    """What is reported of a call that returned. Raises TypeError for what is no plain data."""
+    encoder = Encoder(PlainData(), plain=True)
+    return _line({"index": index, "ok": encoder.encode(result), "rows": encoder.rows})
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
 
 
 def _description(stage: str, error: BaseException) -> dict[str, Any]:
@@ -134,13 +163,12 @@ def _description(stage: str, error: BaseException) -> dict[str, Any]:
 
 def _tell(report_fd: int, stage: str, error: BaseException) -> None:
     """Report what ended the program, and print it as an interpreter would."""
-    _write_line(report_fd, _description(stage, error))
+    _write(report_fd, _line(_description(stage, error)))
     with contextlib.suppress(Exception):  # the program may have closed or filled its stderr
         print(trace_of(error), file=sys.stderr)
 
 
-def _write_line(fd: int, line: dict[str, Any]) -> None:
-    data = (json.dumps(line) + "\n").encode()
+def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
 

@@ -14,15 +14,15 @@ Data crosses by value (encoding.py). Other objects stay where they are: each sid
 and holds a `Proxy` for those it was handed; a proxy that goes back is "yours". Subclasses say what they let the other side do.
 """
 
+import collections
 import contextlib
 import json
 import operator
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
-from .decoding import MUTABLE_KINDS, Decoder, Malformed
+from .decoding import MUTABLE_KINDS, Decoder, Malformed, untrusted
 from .encoding import BUILTIN_TYPES, Encoder, Row, instance_fields
 from .proxies import Proxy, proxy_of
 
@@ -39,11 +39,13 @@ class Conversation:
 
     def __init__(self, sock: socket.socket) -> None:
         self.classes: dict[str, type] = {}
+        self.kept: set[type] = set()
         self.gone = False
         self._socket = sock
         self._mine: dict[int, object] = {}
         self._number_of: dict[int, int] = {}
         self._stand_ins: dict[str, type[Exception]] = {}
+        self._stands_for: dict[type, int] = {}
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         """Ask the other side. Raises what it raised, and `Gone`."""
@@ -53,10 +55,13 @@ class Conversation:
         message = {"op": op, "args": atoms, "kwargs": named, "rows": encoder.rows}
         try:
             self._send(message)
-            return self._reply(encoder)
+            result, raised = self._reply(encoder)
         except (Malformed, OSError) as error:
             self.gone = True
             raise Gone(f"{type(error).__name__}: {error}") from None
+        if raised is not None:
+            raise raised
+        return result
 
     def serve(self) -> None:
         """Answer requests until the other side is done. Raises Malformed."""
@@ -76,6 +81,8 @@ class Conversation:
     def export(self, item: object) -> Row:
         if isinstance(item, Proxy):
             return ["yours", object.__getattribute__(item, "_number")]
+        if isinstance(item, type) and item in self._stands_for:
+            return ["yours", self._stands_for[item]]
         number = self._number_of.get(id(item))
         if number is None:
             number = self._number_of[id(item)] = len(self._mine)
@@ -92,12 +99,16 @@ class Conversation:
             raise Malformed(f"a row of unknown kind {str(kind)[:40]!r}")
         _, _, what, name, bases = row
         if what == "exception":
-            return self._exception_class(name, bases)
+            kind = self._exception_class(name, bases)
+            if kind is self._stand_ins.get(name):
+                self._stands_for[kind] = number
+            return kind
         return proxy_of(self, number, str(name), is_callable=what == "callable")
 
     # One exchange
 
-    def _reply(self, sent: Encoder) -> Any:
+    def _reply(self, sent: Encoder) -> tuple[Any, Exception | None]:
+        """What a request gave: a result, or what was raised."""
         while True:
             message = self._receive()
             if message is None:
@@ -105,40 +116,41 @@ class Conversation:
             if "op" in message:
                 self._answer(message)
                 continue
-            decoder = Decoder(message.get("rows"), self, sent.objects)
-            if "raised" in message:
-                raise self._exception(message, decoder)
-            result = decoder.value(message.get("ok"))
-            for number, row in message.get("changed", ()):
-                decoder.fill(sent.objects[number], row)
-            return result
+            with untrusted():
+                decoder = Decoder(message.get("rows"), self, sent.objects)
+                if "raised" in message:
+                    return None, self._exception(message, decoder)
+                result = decoder.value(message.get("ok"))
+                for number, row in message.get("changed", ()):
+                    _check_change(sent, number, row)
+                    decoder.fill(sent.objects[number], row)
+                return result, None
 
     def _answer(self, message: dict[str, Any]) -> None:
-        decoder = Decoder(message.get("rows"), self)
-        args = decoder.values(message.get("args"))
-        kwargs = {name: decoder.value(atom) for name, atom in message.get("kwargs", {}).items()}
-        before = [(n, item, _look(item)) for n, item in enumerate(decoder.objects) if message["rows"][n][0] in MUTABLE_KINDS]
+        with untrusted():
+            decoder = Decoder(message.get("rows"), self)
+            op, args = message["op"], decoder.values(message.get("args"))
+            kwargs = {name: decoder.value(atom) for name, atom in message.get("kwargs", {}).items()}
+            rows = message["rows"]
+            before = [(n, item, _look(item)) for n, item in enumerate(decoder.objects) if rows[n][0] in MUTABLE_KINDS]
         encoder = Encoder(self, {id(item): ["known", n] for n, item in enumerate(decoder.objects)})
         try:
-            result = self.perform(message["op"], args, kwargs)
+            result = self.perform(op, args, kwargs)
             reply = {"ok": encoder.encode(result)}
             reply["changed"] = [[n, encoder.encode_contents(item)] for n, item, look in before if not _same(look, _look(item))]
         except Exception as error:
             encoder = Encoder(self)
             reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
             with contextlib.suppress(TypeError):
-                reply["args"] = [encoder.encode(arg) for arg in error.args]
+                reply["args"] = [encoder.encode(arg) for arg in _args(error)]
         reply["rows"] = encoder.rows
         self._send(reply)
 
     def _exception(self, message: dict[str, Any], decoder: Decoder) -> Exception:
-        try:
-            name, bases = message["raised"]
-            kind, args, text = self._exception_class(name, bases), decoder.values(message.get("args", [])), message["text"]
-            error = _instance_of(kind, args) or _instance_of(kind, [text]) or Exception(text)
-            error.__dict__.update(_text=str(text), _trace=str(message.get("trace", "")))
-        except (KeyError, TypeError, ValueError) as fault:
-            raise Malformed(f"an exception that is none: {fault}") from None
+        name, bases = message["raised"]
+        kind, args, text = self._exception_class(name, bases), decoder.values(message.get("args", [])), str(message["text"])
+        error = _instance_of(kind, args) or _instance_of(kind, [text]) or Exception(text)
+        error.__dict__.update(_text=text, _trace=str(message.get("trace", "")))
         return error
 
     def _exception_class(self, name: Any, bases: Any) -> type[Exception]:
@@ -148,7 +160,7 @@ class Conversation:
         base = next((BUILTIN_TYPES[item] for item in bases if item in BUILTIN_TYPES), Exception)
         if not issubclass(base, Exception):
             raise Malformed(f"{str(name)[:40]} is no exception")
-        return self._stand_ins.setdefault(name, type(str(name), (base,), {"__str__": lambda error: error.__dict__["_text"]}))
+        return self._stand_ins.setdefault(name, type(str(name), (base,), {"__str__": _text_or_args}))
 
     # The socket
 
@@ -191,8 +203,25 @@ def _dumps(message: dict[str, Any]) -> bytes:
     return _dumps_text(message).encode()
 
 
+def _check_change(sent: Encoder, number: Any, row: Row) -> None:
+    """Only data that was sent as such may come back changed, and as what it was. Raises Malformed."""
+    was = sent.rows[number] if type(number) is int and 0 <= number < len(sent.rows) else None
+    if was is None or was[0] not in MUTABLE_KINDS or was[0] != row[0] or (was[0] == "instance" and was[1] != row[1]):
+        raise Malformed("a change of what cannot have changed")
+
+
 def _lineage(kind: type) -> list[Any]:
     return [kind.__name__, [base.__name__ for base in kind.__mro__[1:]]]
+
+
+def _args(error: BaseException) -> tuple[Any, ...]:
+    """What to make the exception of again: an OSError does not count its file among its arguments."""
+    named = isinstance(error, OSError) and error.filename is not None and len(error.args) == 2
+    return (*error.args, error.filename) if named else error.args
+
+
+def _text_or_args(error: Exception) -> str:
+    return error.__dict__["_text"] if "_text" in error.__dict__ else Exception.__str__(error)
 
 
 def _text(error: BaseException) -> str:
@@ -212,10 +241,10 @@ def _instance_of(kind: type[Exception], args: list[Any]) -> Exception | None:
 def _look(item: Any) -> list[Any]:
     """The parts of a mutable object now, to tell by identity later whether it was changed."""
     if isinstance(item, dict):
-        return [*dict.keys(item), *dict.values(item)]
+        return [*item.keys(), *item.values()]
     if isinstance(item, (bytearray, set)):
         return [bytes(item)] if isinstance(item, bytearray) else [frozenset(item)]
-    if isinstance(item, (list, Iterator)) or hasattr(item, "maxlen"):
+    if isinstance(item, (list, collections.deque)):
         return list(item)
     return [part for pair in instance_fields(item).items() for part in pair]
 

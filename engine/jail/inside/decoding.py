@@ -7,6 +7,7 @@ itself: make every container empty, make the immutable ones in the order of what
 
 import base64
 import collections
+import contextlib
 import datetime
 import decimal
 import enum
@@ -14,10 +15,10 @@ import fractions
 import functools
 import keyword
 import types
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
-from .encoding import BUILTIN_TYPES, NUMPY_KINDS, Peer, Row
+from .encoding import BUILTIN_TYPES, NUMPY_KINDS, PLAIN_KINDS, Peer, Row
 
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _ODD_KEYS = 4096
@@ -33,10 +34,22 @@ class Malformed(Exception):
     """The bytes are no encoding, or name something that is not there."""
 
 
+@contextlib.contextmanager
+def untrusted() -> Iterator[None]:
+    """What goes wrong in here is the fault of the data: Malformed, also where a trusted class was not made for it."""
+    try:
+        yield
+    except Malformed:
+        raise
+    except Exception as error:
+        raise Malformed(f"{type(error).__name__}: {str(error)[:200]}") from None
+
+
 class PlainData:
     """The peer of data that holds no objects: results that leave the jail."""
 
     classes: dict[str, type] = {}  # noqa: RUF012  # never written
+    kept: frozenset[type] = frozenset()
 
     def export(self, item: object) -> Row:
         raise TypeError(f"an object of type {type(item).__name__} is no plain data")
@@ -63,7 +76,8 @@ class Decoder:
         self._key_parts = 0
         self._sizes: dict[int, tuple[int, int]] = {}
         self._plain = plain
-        self._trying(self._decode)
+        with untrusted():
+            self._decode()
 
     def value(self, atom: Any) -> Any:
         """What an atom stands for. Raises Malformed."""
@@ -80,21 +94,14 @@ class Decoder:
 
     def fill(self, target: Any, row: Row) -> None:
         """Make an existing mutable object hold what a row says. Raises Malformed."""
-        self._trying(lambda: self._fill(target, row))
-
-    def _trying(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Malformed:
-            raise
-        except Exception as error:  # also of a trusted class whose __hash__ is not made for such fields
-            raise Malformed(f"{type(error).__name__}: {_text(error)}") from None
+        with untrusted():
+            self._fill(target, row)
 
     def _decode(self) -> None:
         holders = []
         for number, row in enumerate(self._rows):
             kind = row[0]
-            if self._plain and kind not in _PLAIN_KINDS:
+            if self._plain and kind not in PLAIN_KINDS:
                 raise Malformed(f"{kind} where only plain data may stand")
             if kind in _EMPTY:
                 self.objects[number] = _EMPTY[kind](self, row)
@@ -189,10 +196,6 @@ class Decoder:
         if self._odd_keys > _ODD_KEYS:
             raise Malformed(f"more than {_ODD_KEYS} keys that are neither text nor small numbers")
         return keys
-
-
-def _text(error: Exception) -> str:
-    return str(error)[:200]
 
 
 class _Unmade:
@@ -324,5 +327,4 @@ _LEAVES: dict[str, Any] = {
     "numpy": _numpy,
     "known": lambda decoder, row: decoder._known[row[1]],
 }
-_PLAIN_KINDS = frozenset(["list", "tuple", "set", "frozenset", "dict", "bytearray", "scalar", "int", "complex", "bytes"])
 MUTABLE_KINDS = frozenset(_EMPTY)

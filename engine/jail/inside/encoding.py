@@ -7,8 +7,8 @@ container and object, and *atoms* that stand for values:
     row      [kind, ...], see decoding.py for the kinds
 
 Nothing here recurses, so the depth of the data does not matter. Only exact types cross as data: a subclass of a built-in
-type arrives as the built-in value that it holds, read with the built-in type's own methods. What is no data is
-*exported*: the encoder asks its `Peer` for a row that stands for the object.
+type arrives as the built-in value that it holds, read with the built-in type's own methods, unless its class is one that
+the other side makes objects of. What is no data is *exported*: the encoder asks its `Peer` for a row that stands for the object.
 """
 
 import base64
@@ -19,10 +19,13 @@ import decimal
 import enum
 import fractions
 import sys
+from collections.abc import Set
 from typing import Any, Protocol
 
 type Row = list[Any]
 
+PLAIN_KINDS = frozenset(("list", "tuple", "set", "frozenset", "dict", "bytearray", "scalar", "int", "complex", "bytes"))
+"""Kinds of built-in data: all that may leave a jail."""
 NUMPY_KINDS = "biufcSUmM"
 BUILTIN_TYPES = {name: item for name, item in vars(builtins).items() if isinstance(item, type)}
 _HUGE = 1 << 256
@@ -37,6 +40,10 @@ class Peer(Protocol):
     classes: dict[str, type]
     """Classes whose instances cross by value, by name: those of the trusted prompt."""
 
+    @property
+    def kept(self) -> Set[type]:
+        """Classes whose instances stay where they are, although they are subclasses of a built-in type."""
+
     def export(self, item: object) -> Row:
         """A row that stands for an object that is no data. Raises TypeError where no objects may cross."""
 
@@ -45,12 +52,16 @@ class Peer(Protocol):
 
 
 class Encoder:
-    """Encodes values into one table, `rows`. `known` gives the rows of objects that the other side has already."""
+    """Encodes values into one table, `rows`. `known` gives the rows of objects that the other side has already.
 
-    def __init__(self, peer: Peer, known: dict[int, Row] | None = None) -> None:
+    With `plain`, what is no built-in data raises TypeError.
+    """
+
+    def __init__(self, peer: Peer, known: dict[int, Row] | None = None, *, plain: bool = False) -> None:
         self.rows: list[Row | None] = []
         self.objects: list[object] = []
         self._peer = peer
+        self._plain = plain
         self._known = known or {}
         self._row_of: dict[int, int] = {}
         self._pending: list[int] = []
@@ -90,7 +101,9 @@ class Encoder:
     def _finish(self) -> None:
         while self._pending:
             number = self._pending.pop()
-            self.rows[number] = self._row(self.objects[number])
+            row = self.rows[number] = self._row(self.objects[number])
+            if self._plain and row[0] not in PLAIN_KINDS:
+                raise TypeError(f"an object of type {type(self.objects[number]).__name__} is no plain data")
 
     def _row(self, value: Any) -> Row:
         kind = type(value)
@@ -99,7 +112,7 @@ class Encoder:
             return row
         if self._peer.classes.get(kind.__name__) is kind and (issubclass(kind, enum.Enum) or _is_made_empty(kind)):
             return self._instance(value)
-        if kind.__module__ == "numpy" and (array := _numpy_row(value)) is not None:
+        if getattr(kind, "__module__", "") == "numpy" and (array := _numpy_row(value)) is not None:
             return array
         if issubclass(kind, tuple) and isinstance(fields := getattr(kind, "_fields", None), tuple):
             return ["namedtuple", kind.__name__, list(fields), self.atoms(tuple.__iter__(value))]
@@ -108,7 +121,7 @@ class Encoder:
         if issubclass(kind, BaseException) and BUILTIN_TYPES.get(kind.__name__) is kind:
             return ["exception", kind.__name__, self.atoms(value.args)]
         for base, exact in _EXACT.items():
-            if issubclass(kind, base):
+            if issubclass(kind, base) and kind not in self._peer.kept:
                 held = exact(value)
                 return ["scalar", held] if base in (float, str) else _WRITERS[base](self, held)
         return self._peer.export(value)

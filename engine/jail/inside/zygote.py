@@ -138,8 +138,8 @@ class Zygote:
         self.marks.close()
 
     def _be_candidate(self, order: dict[str, Any], sock: socket.socket | None) -> NoReturn:
-        head, _, rest = _read_all(self.fds["work"]).partition(b"\n")
-        work = json.loads(head)
+        head, more, rest = _read_all(self.fds["work"]).split(b"\n", 2)
+        work = json.loads(head) | json.loads(more)
         for fd, name in enumerate(("stdin", "stdout", "stderr")):
             os.dup2(self.fds[name], fd)
         report = self.fds["report"]
