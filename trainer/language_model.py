@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from trainer.errors import ModelError
 from trainer.recipe import Model
@@ -50,6 +51,8 @@ class LanguageModel:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def save(self, folder: Path) -> None:
+        """Hugging Face format, tokenizer included."""
+        disable_progress_bar()
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -79,6 +82,7 @@ def load(path: str | Path, dtype: str = "float32", device: str = "cpu") -> Langu
 
     Raises ModelError in one line where there is no such model.
     """
+    disable_progress_bar()
     tokenizer = look(path)
     try:
         network: Any = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))

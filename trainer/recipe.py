@@ -39,9 +39,9 @@ class Tasks(Section):
     """`generated`, or a problems file: HumanEval, MBPP, LeetCodeDataset or stdin/stdout JSONL(.gz)."""
     held_out_problems: str = ""
     """A second problems file to evaluate on; empty: held-out tasks are split off `problems`."""
-    start: CountOrNone = 700
+    start: CountOrNone = 800
     """Tasks of the supervised start."""
-    train: CountOrNone = 3000
+    train: CountOrNone = 3300
     """Tasks of the ranking rounds; with a problems file, 0 means all that remain."""
     held_out: Count = 200
     """Tasks that only evaluation sees; with `held_out_problems`, at most this many of them."""

@@ -14,7 +14,7 @@ from trainer.recipe import Recipe
 from trainer.records import read_lines, read_outcomes
 from trainer.run_folder import RunFolder
 from trainer.screen import Screen
-from trainer.summary import summarise, table
+from trainer.summary import summarise, tables
 
 _SAMPLES_PER_STAGE = 240
 _PLACE = "__DATA__"
@@ -26,10 +26,11 @@ def write_report(recipe: Recipe, folder: RunFolder, problems: Mapping[str, Probl
     path = folder.path / "report.html"
     path.write_text(render(_data(recipe, folder, problems, summary)), encoding="utf-8")
     folder.finish(summary)
-    screen.title(
-        "Held-out pass@1, verdicts of the candidates, active pairs, programs a second, seconds to sample, train and evaluate"
-    )
-    screen.console.print(table(summary))
+    screen.title("What was learnt: pass@1 on held-out tasks, verdicts of the candidates, pairs")
+    learnt, work = tables(summary)
+    screen.console.print(learnt)
+    screen.title("How long it took")
+    screen.console.print(work)
     gain = (summary["pass_at_1_after"] - summary["pass_at_1_before"]) * 100
     before, after = summary["pass_at_1_before"], summary["pass_at_1_after"]
     screen.say(f"held-out pass@1 {before:.1%} -> [bold]{after:.1%}[/bold] ({gain:+.1f} points) in {summary['seconds']:.0f} s")

@@ -9,7 +9,6 @@ from trainer.recipe import Recipe
 from trainer.records import read_lines
 from trainer.run_folder import RunFolder
 
-_COLUMNS = ("pass@1", "pass", "wrong", "run err", "compile", "other", "pairs", "active", "runs/s", "sample", "train", "eval")
 VERDICT_ORDER = ("passed", "wrong_answer", "runtime_error", "compile_error")
 
 
@@ -29,19 +28,25 @@ def summarise(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def table(summary: dict[str, Any]) -> Table:
-    """One row for each round; verdicts are those of its candidates, times are in seconds."""
-    result = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    result.add_column("", no_wrap=True)
-    for column in _COLUMNS:
-        result.add_column(column, justify="right")
+def tables(summary: dict[str, Any]) -> list[Table]:
+    """What was learnt, and how long it took; one row for each round."""
+    learnt = _table("", "pass@1", "passed", "wrong", "runtime", "compile", "other", "pairs", "active")
+    work = _table("", "programs", "programs/s", "sampling", "training", "evaluation", "tasks")
     for item in summary["rounds"]:
         name = f"round {item['round']}" if item["round"] else "start"
-        rates = [f"{item['active']:.0%}" if "active" in item else "", _whole(item.get("programs_per_second"))]
-        times = [_whole(item["seconds"].get(stage)) for stage in ("samples", "model", "evaluation")]
-        result.add_row(
-            name, f"{item['pass_at_1']:.1%}", *_mix(item.get("verdicts", {})), str(item.get("pairs", "")), *rates, *times
-        )
+        active = f"{item['active']:.0%}" if "active" in item else ""
+        learnt.add_row(name, f"{item['pass_at_1']:.1%}", *_mix(item.get("verdicts", {})), str(item.get("pairs", "")), active)
+        rate = f"{item['programs_per_second']:.0f}" if "programs_per_second" in item else ""
+        stages = ("samples", "model", "evaluation", "tasks")
+        times = [f"{item['seconds'][stage]:.1f} s" if stage in item["seconds"] else "" for stage in stages]
+        work.add_row(name, str(item.get("programs", "")), rate, *times)
+    return [learnt, work]
+
+
+def _table(*columns: str) -> Table:
+    result = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        result.add_column(column, justify="right" if number else "left", no_wrap=True)
     return result
 
 
@@ -88,10 +93,6 @@ def _mean(steps: list[dict[str, float]], name: str) -> float:
 
 def _active(steps: list[dict[str, float]]) -> float:
     return sum(step["active_pairs"] for step in steps) / max(1, sum(step["pairs"] for step in steps))
-
-
-def _whole(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}"
 
 
 def _mix(verdicts: dict[str, int]) -> list[str]:
