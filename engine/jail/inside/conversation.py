@@ -216,8 +216,9 @@ def _lineage(kind: type) -> list[Any]:
 
 def _args(error: BaseException) -> tuple[Any, ...]:
     """What to make the exception of again: an OSError does not count its file among its arguments."""
-    named = isinstance(error, OSError) and error.filename is not None and len(error.args) == 2
-    return (*error.args, error.filename) if named else error.args
+    if isinstance(error, OSError) and error.filename is not None and len(error.args) == 2:
+        return (*error.args, error.filename)
+    return error.args
 
 
 def _text_or_args(error: Exception) -> str:
