@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.jail.inside import decoding
@@ -67,6 +67,7 @@ class FakePeer:
 
     def __init__(self, *classes):
         self.classes = {kind.__name__: kind for kind in classes}
+        self.kept = set()
         self.handed_out = []
 
     def export(self, item):
@@ -145,11 +146,13 @@ DATA = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(DATA)
 def test_data_arrives_exactly_as_it_left(value):
     assert exactly(crossed(value)) == exactly(value)
 
 
+@settings(deadline=None)
 @given(DATA)
 def test_the_row_of_an_object_fills_another_one(value):
     """What changed in place is sent as contents; filling an object that stands elsewhere gives the same data."""
@@ -356,6 +359,7 @@ NEARLY_RIGHT = st.one_of(
 TABLES = TABLE | st.lists(NEARLY_RIGHT, max_size=4).map(lambda groups: [row for group in groups for row in group])
 
 
+@settings(deadline=None)
 @given(TABLES, ATOM, st.booleans())
 def test_whatever_is_decoded_is_data_or_malformed(rows, atom, plain):
     try:
@@ -364,6 +368,7 @@ def test_whatever_is_decoded_is_data_or_malformed(rows, atom, plain):
         pass
 
 
+@settings(deadline=None)
 @given(TABLES, ROW)
 def test_whatever_fills_an_object_fills_it_or_is_malformed(rows, row):
     targets: list[object] = [[], {}, set(), deque(), bytearray(), Node(), (), 5]
