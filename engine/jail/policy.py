@@ -61,11 +61,11 @@ class Interpreter:
         )
         try:
             asked = subprocess.run([executable, "-I", "-c", script], capture_output=True, text=True, timeout=60, check=True)
-        except (OSError, subprocess.SubprocessError) as error:
+            new_enough, version, prefix, base, base_executable = asked.stdout.splitlines()
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
             raise JailUnavailable(
                 f"the programs' interpreter {executable} does not run ({error}); set candidate_python to a Python 3.12 or newer"
             ) from None
-        new_enough, version, prefix, base, base_executable = asked.stdout.splitlines()
         if new_enough != "True":
             raise JailUnavailable(
                 f"the programs' interpreter {executable} is Python {version}; set candidate_python to one that is 3.12 or newer"
@@ -101,7 +101,6 @@ def jail_config(interpreter: Interpreter, *, slot: int, fds: dict[str, int], log
         pass_fd=sorted(fds.values()),
         uidmap=_id_map(os.getuid(), slot, privileged),
         gidmap=_id_map(os.getgid(), slot, privileged),
-        mount_proc=True,
         mount=_mounts(interpreter),
     )
 
@@ -123,6 +122,7 @@ def _id_map(own: int, slot: int, privileged: bool) -> list[IdMap]:
 
 def _mounts(interpreter: Interpreter) -> list[MountPt]:
     mounts = [MountPt(dst=BOX, fstype="tmpfs", rw=True, is_dir=True, options="size=4096", nosuid=True, nodev=True)]
+    mounts += [MountPt(dst="/proc", fstype="proc", rw=True, is_dir=True)]  # the zygote's; cells have a read-only one of their own
     mounts += [_bind(INSIDE, f"{CODE}/inside")]
     wanted = [Path(path) for path in (*_LIBRARIES, *_READ_ONLY, *_DEVICES)]
     for path in [*wanted, *interpreter.folders]:
