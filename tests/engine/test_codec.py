@@ -103,6 +103,8 @@ def exactly(value):
             return (kind.__name__, sorted(repr(exactly(item)) for item in value))
         case dict():
             return (kind.__name__, [(exactly(key), exactly(item)) for key, item in value.items()])
+        case Node():
+            return (kind.__name__, exactly(value.value), exactly(value.next))
     return (kind.__name__, repr(value))
 
 
