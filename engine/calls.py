@@ -88,14 +88,16 @@ def _asserts(tests: AssertTests) -> list[tuple[ast.Assert, str]]:
         body, subject = checks[0].body, parameters.args[0].arg
     elif len(tests.entry_points) != 1 or not subject.isidentifier():
         raise _MoreThanCalls
-    found = [(node, subject) for node in body if isinstance(node, ast.Assert)]
+    found = [(node, subject) for node in body if isinstance(node, ast.Assert) and not _idle(node)]
     if not found or not all(isinstance(node, ast.Assert) or _idle(node) for node in body):
         raise _MoreThanCalls
     return found
 
 
 def _idle(node: ast.stmt) -> bool:
-    """Whether a statement does nothing that a test could notice: a docstring, `pass`, a name for a literal."""
+    """Whether a statement does nothing that a test could notice: a docstring, `pass`, a name for a literal, `assert True`."""
+    if isinstance(node, ast.Assert):
+        return isinstance(node.test, ast.Constant) and bool(node.test.value)
     if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
         return _literal(node.value)
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

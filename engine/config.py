@@ -54,7 +54,7 @@ class EngineConfig(BaseModel):
         cpu_time_ms=300_000,
         wall_time_ms=900_000,
         memory_bytes=8192 * MIB,
-        output_bytes=64 * MIB,
+        output_bytes=24 * MIB,
         processes=512,
         open_files=4096,
         file_size_bytes=1024 * MIB,

@@ -71,7 +71,10 @@ def _same_number(wanted: object, got: object, tolerance: float) -> bool:
     if wanted == got:
         return True
     if isinstance(wanted, complex) or isinstance(got, complex):
-        one, other = complex(wanted), complex(got)
+        try:
+            one, other = complex(wanted), complex(got)
+        except OverflowError:  # an integer too large to be a float is no complex number either
+            return False
         if _nan_as_marker(one) == _nan_as_marker(other):
             return True
         return bool(tolerance) and cmath.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)

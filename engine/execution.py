@@ -89,7 +89,10 @@ def _called(job: Job, calls: Calls, account: Account) -> Report:
 
 
 def _result(text: bytes, expected: object, quote: str, tolerance: float, account: Account, job: Job) -> Outcome:
-    line = json.loads(text)
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return verdict.candidate_failed("a result that is no JSON", Verdict.RUNTIME_ERROR)
     if "exception" in line:
         return verdict.raised(str(line["exception"]), line.get("errno"), str(line.get("error")), account, job.limits)
     try:

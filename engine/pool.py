@@ -5,8 +5,8 @@
                   draining: Draining   └ cancelled: leave the line
 
 All decisions are made without awaiting, so that nothing changes between a look and a step. A slot runs one program at a
-time. One that breaks is retired and replaced behind the scenes, with growing pauses while that fails; its program runs
-once more in another slot, and only then is the infrastructure reported as the cause.
+time. One that breaks is closed and replaced behind the scenes, with growing pauses while that fails; its program runs
+once more in another slot, ahead of the line, and only then is the infrastructure reported as the cause.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import collections
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import replace
 
 from engine import execution
@@ -24,10 +24,11 @@ from engine.records import Cause, CauseKind, Job, Report, Verdict
 from engine.verdict import CellFailed
 
 _ATTEMPTS = 2
-_LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 _RETRY_AFTER_MS = 200
 
 type OpenSlot = Callable[[int], Awaitable[Slot]]
+type Sleep = Callable[[float], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -35,47 +36,57 @@ _log = logging.getLogger(__name__)
 class Pool:
     """Runs jobs, each in a slot of its own. Made by `Pool.open`."""
 
-    def __init__(self, slots: list[Slot], open_slot: OpenSlot, queue_size: int) -> None:
-        self._numbers = {slot: number for number, slot in enumerate(slots)}
-        self._free = collections.deque(slots)
+    def __init__(self, slots: dict[int, Slot], open_slot: OpenSlot, queue_size: int, sleep: Sleep) -> None:
+        self._numbers = {slot: number for number, slot in slots.items()}
+        self._free = collections.deque(slots.values())
         self._line: collections.deque[asyncio.Future[Slot]] = collections.deque()
         self._open_slot = open_slot
         self._queue_size = queue_size
+        self._sleep = sleep
         self._repairs: set[asyncio.Task[None]] = set()
         self._draining = False
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, count: int, open_slot: OpenSlot, *, queue_size: int) -> AsyncIterator["Pool"]:
+    async def open(
+        cls, count: int, open_slot: OpenSlot, *, queue_size: int, sleep: Sleep = asyncio.sleep
+    ) -> AsyncIterator["Pool"]:
         """A pool whose slots are warm; they are closed at the end. Raises JailUnavailable where one does not start."""
-        slots: list[Slot] = []
+        slots: dict[int, Slot] = {}
         pool: Pool | None = None
+
+        async def open_one(number: int) -> None:
+            slots[number] = await open_slot(number)
+
         try:
-            opened = await asyncio.gather(*(open_slot(number) for number in range(count)), return_exceptions=True)
-            slots = [item for item in opened if isinstance(item, Slot)]
-            for item in opened:
-                if isinstance(item, BaseException):
-                    raise item
-            pool = cls(slots, open_slot, queue_size)
+            for result in await asyncio.gather(*map(open_one, range(count)), return_exceptions=True):
+                if result is not None:
+                    raise result
+            pool = cls(slots, open_slot, queue_size, sleep)
             yield pool
         finally:
-            await asyncio.shield(_close_all(pool.retire() if pool is not None else slots))
+            await asyncio.shield(pool.close() if pool is not None else _close_all(slots.values()))
 
-    def retire(self) -> list[Slot]:
-        """Take no more jobs and repair no more slots; returns the slots that there are."""
+    async def close(self) -> None:
+        """Take no more jobs, tell those in line, end all slots and what repairs them."""
         self._draining = True
+        while self._line:
+            place = self._line.popleft()
+            if not place.done():
+                place.set_exception(Draining())
         for repair in self._repairs:
             repair.cancel()
-        return list(self._numbers)
+        await asyncio.gather(*self._repairs, return_exceptions=True)
+        await _close_all(list(self._numbers))
 
     async def execute(self, job: Job) -> Report:
         """What became of a job. Cancelling ends the program. Raises BadJob, Busy and Draining."""
         queued_at = time.monotonic()
         reason = ""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             try:
                 async with asyncio.timeout(job.queue_time_ms / 1000):
-                    slot = await self._take()
+                    slot = await self._take(ahead=attempt > 0)
             except TimeoutError:
                 reason = f"no slot became free within {job.queue_time_ms} ms"
                 break
@@ -102,22 +113,23 @@ class Pool:
             else:
                 self._give_back(slot)
 
-    async def _take(self) -> Slot:
+    async def _take(self, *, ahead: bool) -> Slot:
+        """A slot. Who comes back goes ahead of the line, however long it is: that job was accepted."""
         if self._draining:
             raise Draining
         if self._free:
             return self._free.popleft()
-        if len(self._line) >= self._queue_size:
+        if not ahead and len(self._line) >= self._queue_size:
             raise Busy(retry_after_ms=_RETRY_AFTER_MS)
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._line.append(place)
+        self._line.insert(0 if ahead else len(self._line), place)
         try:
             return await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._give_back(place.result())
-            else:
+            if place in self._line:
                 self._line.remove(place)
+            elif not place.cancelled() and place.exception() is None:
+                self._give_back(place.result())
             raise
 
     def _give_back(self, slot: Slot) -> None:
@@ -129,26 +141,32 @@ class Pool:
         self._free.append(slot)
 
     def _replace(self, slot: Slot) -> None:
+        if self._draining:
+            return  # closed with all the others
         repair = asyncio.create_task(self._repair(slot, self._numbers.pop(slot)))
         self._repairs.add(repair)
         repair.add_done_callback(self._repairs.discard)
 
     async def _repair(self, broken: Slot, number: int) -> None:
-        await broken.close()
-        pause_s = 0.1
+        closing = asyncio.create_task(_close_all([broken]))
+        try:
+            await asyncio.shield(closing)
+        finally:
+            await closing  # also where the pool ends meanwhile: nothing of a slot may be left behind
+        pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 slot = await self._open_slot(number)
                 break
             except Exception as error:  # noqa: BLE001  # whatever keeps a jail from starting may pass
                 _log.error("slot %d does not start (%s), next try in %.1f s", number, error, pause_s)
-                await asyncio.sleep(pause_s)
+                await self._sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         self._numbers[slot] = number
         self._give_back(slot)
 
 
-async def _close_all(slots: list[Slot]) -> None:
+async def _close_all(slots: Collection[Slot]) -> None:
     for slot, result in zip(slots, await asyncio.gather(*(slot.close() for slot in slots), return_exceptions=True), strict=True):
         if isinstance(result, BaseException):
             _log.error("slot %r did not close: %s", slot, result)

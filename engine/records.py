@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
+MINIMUM_MEMORY_BYTES = 16 * MIB
+"""An interpreter needs about as much to say that it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +25,7 @@ class Limits:
     cpu_time_ms: int = 10_000
     wall_time_ms: int = 30_000
     memory_bytes: int = 512 * MIB
+    """Of the whole tree, its files included; at least MINIMUM_MEMORY_BYTES."""
     output_bytes: int = 1 * MIB
     """stdout and stderr each."""
     processes: int = 32

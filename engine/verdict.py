@@ -16,6 +16,7 @@ from engine.jail.slot import Account, report_bound
 from engine.records import Cause, CauseKind, Limits, Trust, Verdict
 
 _ERROR_CHARS = 8_000
+_CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
 
 
 _NO_CAUSE = Cause()
@@ -147,6 +148,8 @@ def _unfinished(account: Account, limits: Limits) -> Outcome:
         return _over(Verdict.TIME_LIMIT, "cpu_time_ms", round(examiner.cpu_ns / 1e6), limits)
     if examiner.status == 0 or account.oom_killed:
         return left_early(account, limits) if not account.oom_killed else _out_of_memory(account, limits)
+    if examiner.entered and examiner.status in _CRASHES:
+        return candidate_failed("its answers crashed the examiner", Verdict.RUNTIME_ERROR)
     raise CellFailed(f"the examiner ended with {_ending(examiner.status)}")
 
 

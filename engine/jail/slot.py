@@ -152,11 +152,20 @@ class Slot:
 
     async def run(self, order: Order) -> Account:
         """Run a program. Cancelling this ends the program first. Raises SlotBroken."""
-        self._prepare(order)
         limits = {name: getattr(order.limits, name) for name in Limits.__slots__}
-        message = {"kind": order.kind, "limits": limits | {"baseline_bytes": self._baseline_bytes}}
+        message = {
+            "kind": order.kind,
+            "limits": limits | {"baseline_bytes": self._baseline_bytes},
+            "bounds": {
+                "stdin": max(len(order.stdin), order.limits.output_bytes),
+                "stdout": order.limits.output_bytes,
+                "stderr": order.limits.output_bytes,
+                "report": report_bound(order.limits),
+            },
+        }
         loop = asyncio.get_running_loop()
         try:
+            self._prepare(order)
             self._control.send(json.dumps(message).encode())
             answer = asyncio.ensure_future(loop.sock_recv(self._control, _MESSAGE_BYTES))
             try:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from engine.errors import BadJob
-from engine.records import MIB, AssertTests, Description, FunctionTests, Job, Limits, StdioTests
+from engine.records import MIB, MINIMUM_MEMORY_BYTES, AssertTests, Description, FunctionTests, Job, Limits, StdioTests
 
 MAX_ID_BYTES = 256
 MAX_FILES = 1_000
@@ -56,6 +56,8 @@ def _check_limits(limits: Limits, maximum: Limits) -> None:
             raise BadJob(f"limits.{field.name} is {asked}; give 0 for the default, or more")
         if asked > most:
             raise BadJob(f"limits.{field.name} is {asked}; the most this engine allows is {most}")
+    if limits.memory_bytes < MINIMUM_MEMORY_BYTES:
+        raise BadJob(f"limits.memory_bytes is {limits.memory_bytes}; an interpreter needs {MINIMUM_MEMORY_BYTES}")
 
 
 def _check_files(files: Mapping[str, bytes]) -> None:

@@ -141,3 +141,27 @@ def test_expected_values_never_reach_the_program(jails):
         assert report.verdict is Verdict.WRONG_ANSWER, report
         assert b"that-only" not in report.stdout
         assert report.stdout.startswith(b"[]")
+
+
+EVASIONS = {
+    "an exception that no JSON holds": "def largest(numbers): raise OSError(b'x', 'y')",
+    "an exception of an endless name": "def largest(numbers): raise type('E' * 10_000_000, (Exception,), {})('x' * 10_000_000)",
+    "a result line that is no JSON": "import os\nos.write(3, b'{\"index\": 0, x}\\n')\ndef largest(numbers): return 0",
+    "fills memory where only the zygote could be killed": (
+        "import os\ntry: open('/proc/self/oom_score_adj', 'w').write('0')\nexcept OSError: pass\n"
+        "while True: open(str(os.urandom(8).hex()), 'wb').write(bytes(1 << 22))"
+    ),
+    "fills the shared files": (
+        "import os\nfor fd in (0, 1, 2, 3):\n    try:\n        while True: os.write(fd, bytes(1 << 22))\n    except OSError: pass\n"
+        "def largest(numbers): return 0"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EVASIONS)
+@pytest.mark.parametrize("tests", [ASSERTS, CALLS, FUNCTIONS, STDIO], ids=["asserts", "calls", "functions", "stdio"])
+def test_no_program_makes_its_failure_the_engines(jails, name, tests):
+    """A failure that counts as infrastructure would not count at all."""
+    report = jails.run(EVASIONS[name] + (SCRIPT if tests is STDIO else ""), tests=tests)
+    assert report.verdict not in (Verdict.PASSED, Verdict.FINISHED, Verdict.INFRASTRUCTURE_ERROR), report
+    assert jails.run("print('well')").stdout == b"well\n"

@@ -97,6 +97,10 @@ LEAVES = {
         "import os, socket, time\nif os.fork() == 0:\n    s = socket.create_server(('127.0.0.1', 9999)); time.sleep(60)\ntime.sleep(0.1)",
         "import socket\ntry: socket.create_connection(('127.0.0.1', 9999)); print(True)\nexcept OSError: print(False)",
     ),
+    "connections that were closed": (
+        "import socket\ns = socket.create_server(('127.0.0.1', 9998)); c = socket.create_connection(('127.0.0.1', 9998)); p, _ = s.accept(); p.close(); c.close()",
+        "import socket\ns = socket.socket()\ntry: s.bind(('127.0.0.1', 9998)); print(False)\nexcept OSError: print(True)",
+    ),
     "modules": (
         "import sys, math; math.pi = 3; sys.modules['left'] = math",
         "import sys, math; print('left' in sys.modules or math.pi == 3)",

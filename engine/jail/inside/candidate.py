@@ -157,8 +157,13 @@ def _line(content: dict[str, Any]) -> bytes:
 
 
 def _description(stage: str, error: BaseException) -> dict[str, Any]:
+    return {"stage": stage, "exception": type(error).__name__, "errno": errno_of(error), "error": trace_of(error)}
+
+
+def errno_of(error: BaseException) -> int | None:
+    """The number of an OSError, which a program may set to anything."""
     number = error.errno if isinstance(error, OSError) else None
-    return {"stage": stage, "exception": type(error).__name__, "errno": number, "error": trace_of(error)}
+    return number if type(number) is int else None
 
 
 def _tell(report_fd: int, stage: str, error: BaseException) -> None:

@@ -36,8 +36,8 @@ def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> Non
     ids = bars.ids[role] if bars.ids is not None else (os.getuid(), os.getgid())
     options = f"size={limits['memory_bytes']},nr_inodes={_INODES},mode=0755,uid={ids[0]},gid={ids[1]}"
     kernel.mount(b"tmpfs", HOME.encode(), kernel.MS_NOSUID | kernel.MS_NODEV, options.encode())
-    kernel.mount(b"proc", b"/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     _offer_to_the_oom_killer()
+    kernel.mount(b"proc", b"/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC | kernel.MS_RDONLY)
     os.chdir(HOME)
     _close_all_but(keep)
     _limit(limits, bars.limit_by_rlimits)
@@ -62,6 +62,7 @@ def write_files(files: dict[str, bytes]) -> None:
 
 
 def _offer_to_the_oom_killer() -> None:
+    """Before /proc is read-only: a cell that could take this back would have the zygote killed in its place."""
     with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
         file.write(b"1000")
 

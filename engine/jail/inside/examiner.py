@@ -23,6 +23,7 @@ import unittest
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from .candidate import errno_of
 from .conversation import Conversation, Gone
 from .encoding import Row
 from .operations import BETWEEN, OPERATIONS
@@ -30,6 +31,7 @@ from .operations import BETWEEN, OPERATIONS
 COUNTERS = struct.Struct("=II")
 _FILE = "tests.py"
 _MESSAGE_CHARS = 200
+_TRACE_CHARS = 8_000
 _FAILURES = 100
 
 
@@ -60,14 +62,19 @@ class Findings:
         assert error is not None
         trace: str | None = error.__dict__.get("_trace")
         if len(self.failures) < _FAILURES:
-            name, number = type(error).__name__, error.errno if isinstance(error, OSError) else None
+            name, number = type(error).__name__[:_MESSAGE_CHARS], errno_of(error)
             self.failures.append([self.passed + self.failed, self._message(error), trace is not None, name, number])
-        self.error = self.error or trace or ""
+        self.error = self.error or (trace or "")[:_TRACE_CHARS]
         self.failed += 1
         COUNTERS.pack_into(self._counters, 0, self.passed, self.failed)
 
     def finish(self, state: str, *, delegated: bool = False, error: str = "") -> None:
-        findings = {"state": state, "failures": self.failures, "delegated": delegated, "error": error or self.error}
+        findings = {
+            "state": state,
+            "failures": self.failures,
+            "delegated": delegated,
+            "error": error[:_TRACE_CHARS] or self.error,
+        }
         os.pwrite(self._fd, json.dumps(findings).encode(), COUNTERS.size)
 
     def _message(self, error: BaseException) -> str:

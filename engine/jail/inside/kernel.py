@@ -4,7 +4,7 @@ import ctypes
 import os
 import time
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 
 _PR_CAPBSET_DROP = 24
 _PR_SET_DUMPABLE = 4
