@@ -173,6 +173,8 @@ class Slot:
             except asyncio.CancelledError:
                 await self._cancel(answer)
                 raise
+            finally:
+                answer.cancel()  # nobody may be left listening when the socket closes
             return self._account(json.loads(text), order)
         except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
             self.broken = True
@@ -180,9 +182,12 @@ class Slot:
 
     async def _cancel(self, answer: asyncio.Future[bytes]) -> None:
         """End the program under way and wait until it is dead; a slot that does not obey is broken."""
+        self.broken = True  # also where this is cancelled in its turn: the account to come would be taken for the next program's
         try:
             self._control.send(b"{}")
             self.broken = not await asyncio.wait_for(answer, _OBEY_S)
+            if self._group is not None:
+                self._readings = self._group.read()
         except (OSError, TimeoutError):
             self.broken = True
 

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+from typing import Any
 
 import pytest
 
@@ -406,3 +408,32 @@ async def test_a_closed_slot_is_broken(a_slot):
         await slot.close()
         with pytest.raises(SlotBroken):
             await slot.run(order_of("pass"))
+
+
+async def test_a_slot_that_did_not_end_a_program_is_broken():
+    """The order to end it was given, and then nobody waited for it to be obeyed."""
+    ours, zygote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with ours, zygote:
+        slot: Any = Slot(None, ours, {}, None)  # type: ignore[arg-type]  # no process: the other end is here
+        running = asyncio.create_task(slot.run(order_of(SLEEPS)))
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert json.loads(zygote.recv(1 << 16))["kind"] == "script"
+        assert zygote.recv(1 << 16) == b"{}"
+        assert slot.broken
+
+
+async def test_what_is_no_account_breaks_the_slot():
+    for answer in (b"", b"{", b"[]", b"{}", b'{"candidate": {"entered": true}, "examiner": null}'):
+        ours, zygote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with ours, zygote:
+            slot: Any = Slot(None, ours, {}, None)  # type: ignore[arg-type]
+            zygote.send(answer) if answer else zygote.shutdown(socket.SHUT_WR)
+            with pytest.raises(SlotBroken):
+                await slot.run(order_of("pass"))
+            assert slot.broken
