@@ -21,7 +21,7 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 20_000),  # an engine cut off by the network is noticed
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 20_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_http_proxy", 0),  # engines are reached directly, whatever http_proxy says
     ("grpc.use_local_subchannel_pool", 1),  # no other client's failures

@@ -122,7 +122,9 @@ def _id_map(own: int, slot: int, privileged: bool) -> list[IdMap]:
 
 def _mounts(interpreter: Interpreter) -> list[MountPt]:
     mounts = [MountPt(dst=BOX, fstype="tmpfs", rw=True, is_dir=True, options="size=4096", nosuid=True, nodev=True)]
-    mounts += [MountPt(dst="/proc", fstype="proc", rw=True, is_dir=True)]  # the zygote's; cells have a read-only one of their own
+    mounts += [
+        MountPt(dst="/proc", fstype="proc", rw=True, is_dir=True, nosuid=True, nodev=True, noexec=True)
+    ]  # the zygote's; cells have a read-only one of their own
     mounts += [_bind(INSIDE, f"{CODE}/inside")]
     wanted = [Path(path) for path in (*_LIBRARIES, *_READ_ONLY, *_DEVICES)]
     for path in [*wanted, *interpreter.folders]:

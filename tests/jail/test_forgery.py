@@ -165,3 +165,13 @@ def test_no_program_makes_its_failure_the_engines(jails, name, tests):
     report = jails.run(EVASIONS[name] + (SCRIPT if tests is STDIO else ""), tests=tests)
     assert report.verdict not in (Verdict.PASSED, Verdict.FINISHED, Verdict.INFRASTRUCTURE_ERROR), report
     assert jails.run("print('well')").stdout == b"well\n"
+
+
+def test_a_value_cannot_bring_methods_of_its_own(jails):
+    """An instance of a trusted class crosses with its fields; its methods are those of the prompt."""
+    prompt = "class P:\n    def __init__(self, x): self.x = x\n    def same(self, x): return self.x == x\n"
+    cheat = prompt + "def f(x):\n    p = P(0)\n    p.same = lambda x: True\n    return p\n"
+    honest = prompt + "def f(x): return P(31337)\n"
+    tests = examined("assert f(1).same(31337)", "f", prompt=prompt)
+    assert jails.run(cheat, tests=tests).verdict is Verdict.RUNTIME_ERROR
+    assert jails.run(honest, tests=tests).verdict is Verdict.PASSED

@@ -215,9 +215,11 @@ def _set_field(target: object, name: Any, value: object) -> None:
 
 
 def _runs_code(kind: type, name: str) -> bool:
-    """Whether setting that attribute calls something of the class, as with a property."""
+    """Whether setting that attribute calls something of the class, as with a property, or would hide one of its methods."""
     found = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
-    return hasattr(type(found), "__set__") and type(found) is not types.MemberDescriptorType
+    if type(found) is types.MemberDescriptorType:  # a slot
+        return False
+    return hasattr(type(found), "__set__") or hasattr(type(found), "__get__") or callable(found)
 
 
 def _instance(decoder: Decoder, row: Row) -> object:

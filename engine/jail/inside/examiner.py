@@ -136,8 +136,12 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
     except BaseException as error:  # whatever the caller's code raises, it is no finding about the program
         findings.finish("unusable", error=f"{type(error).__name__}: {error}")
         os._exit(0)
-    with contextlib.suppress(Gone):
-        _examine(work, names, code, findings, side)
+    try:
+        with contextlib.suppress(Gone):
+            _examine(work, names, code, findings, side)
+    except BaseException as error:  # such as the SystemExit of test code that ends itself
+        findings.finish("unusable", error=f"{type(error).__name__}: {error}")
+        os._exit(0)
     findings.finish("gone" if side.gone else "done", delegated=side.delegated)
     os._exit(0)
 
