@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
+from engine.commands.bench import bench
 from engine.commands.doctor import doctor
 from engine.commands.grade import grade
 from engine.commands.run import run
@@ -24,6 +25,7 @@ app.command()(serve)
 app.command()(run)
 app.command()(grade)
 app.command()(doctor)
+app.command()(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
