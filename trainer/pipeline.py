@@ -10,11 +10,14 @@
 Every stage draws its chance from the run's seed and its own name, so a run that was interrupted ends as one that was not.
 """
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
+
+import torch
 
 from engine.client import Problem
 from trainer import language_model, ranking, tasks
@@ -45,6 +48,7 @@ class Pipeline:
     def __init__(self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> None:
         self._recipe, self._folder, self._connect, self._screen = recipe, folder, connect, screen
         self._in_memory: tuple[str, LanguageModel] | None = None
+        torch.set_num_threads(recipe.run.threads or max(1, len(os.sched_getaffinity(0)) - 1))
 
     def make_tasks(self) -> None:
         """Deals the tasks and runs every gold solution through the engine."""

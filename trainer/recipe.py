@@ -31,7 +31,7 @@ class Run(Section):
     device: str = "auto"
     """Where torch computes: auto, cpu, cuda, cuda:1, ..."""
     threads: CountOrNone = 0
-    """Threads of torch on a CPU; 0 leaves the choice to torch."""
+    """Threads of torch on a CPU; 0: all cores but one. That one is the engine's: threads that wait for a core it uses are slow."""
 
 
 class Tasks(Section):
@@ -39,9 +39,9 @@ class Tasks(Section):
     """`generated`, or a problems file: HumanEval, MBPP, LeetCodeDataset or stdin/stdout JSONL(.gz)."""
     held_out_problems: str = ""
     """A second problems file to evaluate on; empty: held-out tasks are split off `problems`."""
-    start: CountOrNone = 800
+    start: CountOrNone = 700
     """Tasks of the supervised start."""
-    train: CountOrNone = 3300
+    train: CountOrNone = 4200
     """Tasks of the ranking rounds; with a problems file, 0 means all that remain."""
     held_out: Count = 200
     """Tasks that only evaluation sees; with `held_out_problems`, at most this many of them."""
@@ -74,9 +74,9 @@ class Sampling(Section):
     samples_per_temperature: Count = 1
     """Candidates of one task at each temperature."""
     top_p: Share = 1.0
-    max_response_tokens: Count = 96
+    max_response_tokens: Count = 80
     """A candidate that reaches it is cut off, and so is not ranked."""
-    batch_rows: Count = 256
+    batch_rows: Count = 128
     """Candidates sampled at once."""
     stop_at: tuple[str, ...] = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
     """A response ends before the first of these: what follows is not part of the function."""

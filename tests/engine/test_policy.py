@@ -21,8 +21,14 @@ def config():
     return to_protobuf(policy.jail_config(INTERPRETER, slot=3, fds=FDS, log_fd=2))
 
 
-def test_nothing_is_writable_but_the_working_directory(config):
-    assert [mount.dst for mount in config.mount if mount.rw] == [policy.BOX]
+def test_nothing_is_writable_but_the_working_directory_and_the_zygotes_proc(config):
+    """Each cell mounts a read-only /proc of its own over that one."""
+    assert [mount.dst for mount in config.mount if mount.rw] == [policy.BOX, "/proc"]
+
+
+def test_only_files_and_folders_are_mounted_from_the_host(config):
+    mounts = [mount for mount in config.mount if not mount.is_symlink and not mount.is_bind]
+    assert {mount.fstype: mount.dst for mount in mounts} == {"tmpfs": policy.BOX, "proc": "/proc"}
 
 
 def test_nothing_gives_privileges(config):
