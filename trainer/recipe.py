@@ -31,7 +31,7 @@ class Run(Section):
     device: str = "auto"
     """Where torch computes: auto, cpu, cuda, cuda:1, ..."""
     threads: CountOrNone = 0
-    """Threads of torch on a CPU; 0: all cores but one. That one is the engine's: threads that wait for a core it uses are slow."""
+    """Threads of torch on a CPU; 0: all cores but one. That one is the engine's: threads that wait for it are slow."""
 
 
 class Tasks(Section):
