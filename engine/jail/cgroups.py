@@ -13,6 +13,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +45,10 @@ class Hierarchy:
         return Hierarchy(self.version, {controller: folder / name for controller, folder in self.folders.items()})
 
 
-def find_hierarchy() -> Hierarchy | str:
-    """Where this process may make groups, or why it may not."""
-    own = _own_groups()
-    mounts = _mounts()
+def find_hierarchy(mounts: Mapping[str, Path] | None = None, own: Mapping[str, str] | None = None) -> Hierarchy | str:
+    """Where this process may make groups, or why it may not. `mounts` and `own` are by controller, read from /proc by default."""
+    mounts = read_mounts(Path("/proc/self/mounts").read_text()) if mounts is None else mounts
+    own = read_own_groups(Path("/proc/self/cgroup").read_text()) if own is None else own
     if all(controller in mounts for controller in _V1_CONTROLLERS):
         folders = {controller: _nested(mounts[controller], own.get(controller, "/")) for controller in _V1_CONTROLLERS}
         found = Hierarchy(1, folders)
@@ -63,19 +64,19 @@ def find_hierarchy() -> Hierarchy | str:
     return "; ".join(reasons)
 
 
-def _own_groups() -> dict[str, str]:
-    """The cgroup of this process by controller; version 2 has the empty name."""
+def read_own_groups(text: str) -> dict[str, str]:
+    """The cgroup of a process by controller, from /proc/PID/cgroup; version 2 has the empty name."""
     groups = {}
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         groups.update(dict.fromkeys(controllers.split(","), path))
     return groups
 
 
-def _mounts() -> dict[str, Path]:
-    """Where each controller is mounted; version 2 has the empty name."""
+def read_mounts(text: str) -> dict[str, Path]:
+    """Where each controller is mounted, from /proc/self/mounts; version 2 has the empty name."""
     mounts: dict[str, Path] = {}
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    for line in text.splitlines():
         _, target, kind, options, *_ = line.split()
         if kind == "cgroup":
             mounts.update({option: Path(target) for option in options.split(",")})
@@ -91,7 +92,7 @@ def _nested(mount: Path, own: str) -> Path:
 
 
 def _can_make_groups(hierarchy: Hierarchy) -> bool:
-    name = f"{PREFIX}{os.getpid()}-probe"
+    name = f"{_own_name()}-probe"
     try:
         for folder in hierarchy.folders.values():
             (folder / name).mkdir()
@@ -132,8 +133,7 @@ class EngineGroups:
     """The groups of one engine. Raises OSError where they cannot be made."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
-        sweep()
-        self._own = hierarchy.below(f"{PREFIX}{os.getpid()}-{_start_time(os.getpid())}")
+        self._own = hierarchy.below(_own_name())
         for folder in self._own.folders.values():
             folder.mkdir(exist_ok=True)
             if hierarchy.version == 2:
@@ -237,17 +237,21 @@ _FILES = {
 }
 
 
-def sweep() -> list[str]:
-    """Remove the groups of engines that live no more, wherever they were; returns their names."""
+def sweep(mounts: Mapping[str, Path] | None = None) -> list[str]:
+    """Remove the groups of engines that live no more, wherever they were; returns their names.
+
+    What cannot be removed, such as another user's, stays for somebody who can.
+    """
+    mounts = read_mounts(Path("/proc/self/mounts").read_text()) if mounts is None else mounts
     dead = set()
-    for mount in set(_mounts().values()):
-        for folder, inner, _ in os.walk(mount):
+    for mount in set(mounts.values()):
+        for folder, inner, _ in mount.walk():
             for name in [entry for entry in inner if entry.startswith(PREFIX)]:
                 inner.remove(name)
-                pid, _, start = name.removeprefix(PREFIX).partition("-")
-                if pid.isdigit() and _start_time(int(pid)) != start:
-                    with contextlib.suppress(PermissionError):  # another user's
-                        _remove(Path(folder, name))
+                pid, _, rest = name.removeprefix(PREFIX).partition("-")
+                if pid.isdecimal() and _start_time(int(pid)) != rest.partition("-")[0]:
+                    with contextlib.suppress(OSError):
+                        _remove(folder / name)
                         dead.add(name)
     return sorted(dead)
 
@@ -272,6 +276,10 @@ def _remove(folder: Path) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.005)
+
+
+def _own_name() -> str:
+    return f"{PREFIX}{os.getpid()}-{_start_time(os.getpid())}"
 
 
 def _start_time(pid: int) -> str:

@@ -279,6 +279,10 @@ def _exception(decoder: Decoder, row: Row) -> object:
     return kind(*decoder.values(row[2]))
 
 
+def _zone(offset_us: int | None) -> datetime.timezone | None:
+    return None if offset_us is None else datetime.timezone(datetime.timedelta(microseconds=offset_us))
+
+
 def _scalar(decoder: Decoder, row: Row) -> object:
     if type(row[1]) not in _SCALARS:
         raise Malformed("not a scalar")
@@ -320,9 +324,9 @@ _LEAVES: dict[str, Any] = {
     "ellipsis": lambda decoder, row: ...,
     "notimplemented": lambda decoder, row: NotImplemented,
     "Decimal": lambda decoder, row: decimal.Decimal(str(row[1])),
-    "datetime": lambda decoder, row: datetime.datetime.fromisoformat(row[1]).replace(fold=row[2]),
+    "datetime": lambda decoder, row: datetime.datetime.fromisoformat(row[1]).replace(fold=row[2], tzinfo=_zone(row[3])),
     "date": lambda decoder, row: datetime.date.fromisoformat(row[1]),
-    "time": lambda decoder, row: datetime.time.fromisoformat(row[1]).replace(fold=row[2]),
+    "time": lambda decoder, row: datetime.time.fromisoformat(row[1]).replace(fold=row[2], tzinfo=_zone(row[3])),
     "timedelta": lambda decoder, row: datetime.timedelta(row[1], row[2], row[3]),
     "type": lambda decoder, row: BUILTIN_TYPES[row[1]],
     "member": _member,

@@ -180,6 +180,15 @@ def _range(tag: str) -> Any:
     return lambda encoder, value: [tag, encoder.atoms((value.start, value.stop, value.step))]
 
 
+def _moment(tag: str) -> Any:
+    """The offset goes apart: `fromisoformat` takes one of less than a second for none."""
+    return lambda encoder, value: [tag, value.replace(tzinfo=None).isoformat(), value.fold, _offset_in_us(value.utcoffset())]
+
+
+def _offset_in_us(offset: datetime.timedelta | None) -> int | None:
+    return None if offset is None else offset // datetime.timedelta(microseconds=1)
+
+
 _WRITERS: dict[type, Any] = {
     int: _text("int", hex),
     complex: lambda encoder, value: ["complex", value.real, value.imag],
@@ -200,9 +209,9 @@ _WRITERS: dict[type, Any] = {
     type(NotImplemented): lambda encoder, value: ["notimplemented"],
     decimal.Decimal: _text("Decimal", str),
     fractions.Fraction: lambda encoder, value: ["Fraction", encoder.atoms((value.numerator, value.denominator))],
-    datetime.datetime: lambda encoder, value: ["datetime", value.isoformat(), value.fold],
+    datetime.datetime: _moment("datetime"),
     datetime.date: _text("date", datetime.date.isoformat),
-    datetime.time: lambda encoder, value: ["time", value.isoformat(), value.fold],
+    datetime.time: _moment("time"),
     datetime.timedelta: lambda encoder, value: ["timedelta", value.days, value.seconds, value.microseconds],
 }
 
