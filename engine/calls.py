@@ -10,7 +10,6 @@ that passes is recognised by comparing bytes; only other lines are decoded.
 """
 
 import ast
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +17,7 @@ from engine.errors import BadJob
 from engine.jail.inside.candidate import result_line
 from engine.jail.inside.decoding import PlainData
 from engine.jail.inside.encoding import Encoder
+from engine.jail.inside.messages import packed
 from engine.records import AssertTests, FunctionTest, FunctionTests
 
 _CACHED_TESTS = 1024
@@ -26,9 +26,9 @@ _QUOTE_CHARS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Calls:
-    """`work` is the JSON of what the candidate is told; `quotes` say what each call was, for people."""
+    """`work` is what the candidate is told, packed; `quotes` say what each call was, for people."""
 
-    work: str
+    work: bytes
     expected: tuple[object, ...]
     lines: tuple[bytes, ...]
     quotes: tuple[str, ...]
@@ -40,7 +40,7 @@ def calls_of_functions(tests: FunctionTests) -> Calls:
     expected = tuple(test.expected for test in tests.tests)
     rows = [_arguments(index, test) for index, test in enumerate(tests.tests)]
     return Calls(
-        work=json.dumps({"entry_point": tests.entry_point, "tests": rows}),
+        work=packed({"entry_point": tests.entry_point, "tests": rows}),
         expected=expected,
         lines=_lines(expected),
         quotes=("",) * len(expected),
@@ -60,7 +60,7 @@ def calls_of_asserts(tests: AssertTests) -> Calls | None:
         return None
     thunks = "".join(f"lambda:{ast.unparse(call)}," for call, _ in compared)
     return Calls(
-        work=json.dumps({"entry_point": tests.entry_points[0], "calls": f"lambda {_SUBJECT}:({thunks})"}),
+        work=packed({"entry_point": tests.entry_points[0], "calls": f"lambda {_SUBJECT}:({thunks})"}),
         expected=expected,
         lines=lines,
         quotes=tuple(ast.unparse(node)[:_QUOTE_CHARS] for node, _ in found),

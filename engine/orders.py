@@ -4,9 +4,8 @@
 `work`.
 """
 
-import json
-
 from engine.calls import Calls
+from engine.jail.inside.messages import packed
 from engine.jail.slot import Order
 from engine.records import AssertTests, Job, StopRule
 
@@ -30,14 +29,9 @@ def asserts_order(job: Job, tests: AssertTests) -> Order:
         "check": tests.check,
         "stop": "run_all" if job.stop is StopRule.RUN_ALL else "first_failure",
     }
-    return Order(
-        kind="asserts", limits=job.limits, work=_work(job, "asserts"), stdin=job.stdin, tests=json.dumps(examination).encode()
-    )
+    return Order(kind="asserts", limits=job.limits, work=_work(job, "asserts"), stdin=job.stdin, tests=packed(examination))
 
 
-def _work(job: Job, kind: str, more: str = "{}") -> bytes:
-    """A line of JSON, a second one for what this kind needs, then the program, then the files."""
+def _work(job: Job, kind: str, calls: bytes = b"") -> bytes:
     source = job.program if isinstance(job.program, bytes) else job.program.encode("utf-8", "surrogatepass")
-    files = [[name, len(content)] for name, content in job.files.items()]
-    head = json.dumps({"kind": kind, "source_bytes": len(source), "files": files})
-    return b"".join((head.encode(), b"\n", more.encode(), b"\n", source, *job.files.values()))
+    return packed({"kind": kind, "source": source, "files": dict(job.files), "calls": calls})

@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 """What programs find in their environment: nothing of the engine's own."""
+START_ENVIRONMENT = {"LD_BIND_NOW": "1"}
+"""What the zygote starts with besides and takes out again: symbols are resolved once, and not in every cell."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def jail_config(interpreter: Interpreter, *, slot: int, fds: dict[str, int], log
         log_level=LogLevel.WARNING,
         keep_caps=True,  # the zygote makes namespaces and mounts; cells drop every capability
         disable_rl=True,  # cells set their own limits, which may not be above the jail's
-        envar=[f"{name}={value}" for name, value in ENVIRONMENT.items()],
+        envar=[f"{name}={value}" for name, value in (ENVIRONMENT | START_ENVIRONMENT).items()],
         pass_fd=sorted(fds.values()),
         uidmap=_id_map(os.getuid(), slot, privileged),
         gidmap=_id_map(os.getgid(), slot, privileged),

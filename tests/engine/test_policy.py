@@ -60,7 +60,7 @@ def test_nsjail_never_ends_a_slot_by_itself(config):
 
 def test_programs_find_nothing_of_the_engine_in_their_environment(config):
     assert not config.keep_env
-    assert {line.partition("=")[0] for line in config.envar} == set(policy.ENVIRONMENT)
+    assert {line.partition("=")[0] for line in config.envar} == set(policy.ENVIRONMENT) | set(policy.START_ENVIRONMENT)
 
 
 def test_mounts_do_not_hide_each_other(config):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import json
+import marshal
 import socket
 from typing import Any
 
@@ -12,6 +12,7 @@ from engine import orders
 from engine.assembly import nsjail_path
 from engine.config import EngineConfig
 from engine.errors import Busy, Draining, JailUnavailable
+from engine.jail.inside.messages import CANCEL, PROCESS
 from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotBroken, SlotSettings
 from engine.pool import Pool
@@ -26,8 +27,7 @@ VANISHES = "let the cell fail"
 
 
 def program_of(order):
-    head = json.loads(order.work.partition(b"\n")[0])
-    return order.work[-head["source_bytes"] :].decode()
+    return marshal.loads(order.work)["source"].decode()
 
 
 class FakeSlot:
@@ -410,29 +410,37 @@ async def test_a_closed_slot_is_broken(a_slot):
             await slot.run(order_of("pass"))
 
 
-async def test_a_slot_that_did_not_end_a_program_is_broken():
-    """The order to end it was given, and then nobody waited for it to be obeyed."""
+@contextlib.contextmanager
+def a_slot_and_its_zygote():
+    """A slot without a process: the other end of its control socket is here."""
     ours, zygote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     with ours, zygote:
-        slot: Any = Slot(None, ours, {}, None)  # type: ignore[arg-type]  # no process: the other end is here
+        slot: Any = Slot(None, ours, {}, None)  # type: ignore[arg-type]
+        try:
+            yield slot, zygote
+        finally:
+            asyncio.get_running_loop().remove_reader(ours)
+
+
+async def test_a_slot_that_did_not_end_a_program_is_broken():
+    """The order to end it was given, and then nobody waited for it to be obeyed."""
+    with a_slot_and_its_zygote() as (slot, zygote):
         running = asyncio.create_task(slot.run(order_of(SLEEPS)))
         for _ in range(2):
             await asyncio.sleep(0.01)
             running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert json.loads(zygote.recv(1 << 16))["kind"] == "script"
-        assert zygote.recv(1 << 16) == b"{}"
+        assert marshal.loads(zygote.recv(1 << 16))["work_bytes"] == len(order_of(SLEEPS).work)
+        assert zygote.recv(1 << 16) == CANCEL
         assert slot.broken
 
 
 async def test_what_is_no_account_breaks_the_slot():
-    for answer in (b"", b"{", b"[]", b"{}", b'{"candidate": {"entered": true}, "examiner": null}'):
-        ours, zygote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        with ours, zygote:
-            slot: Any = Slot(None, ours, {}, None)  # type: ignore[arg-type]
+    of_no_known_reason = PROCESS.pack(True, 0, 200, 0, 0, 0)
+    for answer in (b"", b"{", CANCEL, bytes(PROCESS.size - 1), of_no_known_reason):
+        with a_slot_and_its_zygote() as (slot, zygote):
             zygote.send(answer) if answer else zygote.shutdown(socket.SHUT_WR)
             with pytest.raises(SlotBroken):
                 await slot.run(order_of("pass"))

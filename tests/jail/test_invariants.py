@@ -14,7 +14,7 @@ from engine.client import AsyncClient, EngineGone, LocalEngine
 from engine.config import EngineConfig
 from engine.errors import JailUnavailable
 from engine.jail.cgroups import find_hierarchy
-from engine.jail.policy import Interpreter
+from engine.jail.policy import ENVIRONMENT, Interpreter
 from engine.jail.slot import Slot, SlotSettings
 from engine.records import MIB, Job, Limits, StdioTest, StdioTests, Verdict
 from tests.jail.conftest import LIMITS, examined
@@ -175,6 +175,12 @@ def test_nothing_runs_outside_of_the_jail(jails):
     report = jails.run(program)
     assert report.stdout.startswith(b"jail True 1 ['1']\n"), report
     assert b"wrote" not in report.stdout
+
+
+def test_programs_find_the_stated_environment_and_no_other(jails):
+    """Also in the memory that the kernel shows: what the zygote itself was started with is gone."""
+    report = jails.run("import os; print(*sorted(os.environ)); import ctypes; print(ctypes.CDLL(None).getenv(b'LD_BIND_NOW'))")
+    assert report.stdout.decode().split("\n")[:2] == [" ".join(sorted(ENVIRONMENT)), "0"], report
 
 
 def belongings(pid):

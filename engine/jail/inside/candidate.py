@@ -14,6 +14,7 @@ import gc
 import io
 import json
 import linecache
+import marshal
 import os
 import socket
 import sys
@@ -23,6 +24,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from .cell import write_files
 from .conversation import Conversation
 from .decoding import Decoder, PlainData
 from .encoding import Encoder
@@ -30,6 +32,10 @@ from .operations import OPERATIONS
 
 FILE = "solution.py"
 _TRACE_CHARS = 4000
+_REHEARSALS = 16
+"""As many runs as it takes until the interpreter has specialised what it runs."""
+_own_modules: list[str] = []
+"""Names that a program may use for modules of its own."""
 
 
 def _writer(fd: int, errors: str, *, line_buffering: bool = False) -> io.TextIOWrapper:
@@ -45,15 +51,29 @@ _STREAMS = (
 )
 
 
-def run(work: dict[str, Any], source: bytes, report_fd: int, sock: socket.socket | None) -> NoReturn:
+def rehearse() -> None:
+    """Do, in the zygote, what every cell does: what runs for the first time is slow, and writes to memory that is shared."""
+    _own_modules.extend(name for name in sys.modules if name.partition(".")[0] == __package__)
+    for _ in range(_REHEARSALS):
+        module = types.ModuleType("rehearsal")
+        exec(compile(b"def f(x):\n    return [x]\n", FILE, "exec", dont_inherit=True), module.__dict__)
+        work = {"entry_point": "f", "calls": "lambda s:(lambda:s(1),lambda:s({'a':[2.5,(None,)]}),lambda:s(-1))"}
+        for index, call in enumerate(_calls(work, module.__dict__)):
+            result_line(index, call())
+        for stream in _STREAMS[1:]:
+            stream.flush()
+
+
+def run(work: dict[str, Any], report_fd: int, sock: socket.socket | None) -> NoReturn:
     """Run the program as `work` says, and end the process."""
+    write_files(work["files"])
     module = _fresh_main("__main__" if work["kind"] == "script" else "solution")
     code = 0
     try:
-        compiled = _compile(source, report_fd)
+        compiled = _compile(work["source"], report_fd)
         exec(compiled, module.__dict__)
         if work["kind"] == "functions":
-            _call_each(work, module, report_fd)
+            _call_each(marshal.loads(work["calls"]), module, report_fd)
         elif sock is not None:
             CandidateSide(sock, module).serve()
     except SystemExit as leaving:
@@ -90,7 +110,7 @@ def _fresh_main(module_name: str) -> types.ModuleType:
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = _STREAMS  # type: ignore[misc]
     if "numpy.random" in sys.modules:  # `random` seeds itself anew in every fork
         sys.modules["numpy.random"].seed()
-    for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
+    for name in _own_modules:
         del sys.modules[name]  # so that a program may have modules of these names
     sys.argv = [FILE]
     module = types.ModuleType(module_name)
@@ -107,8 +127,7 @@ def _compile(source: bytes, report_fd: int) -> types.CodeType:
     except BaseException as error:
         _tell(report_fd, "compile", error)
         _leave(1)
-    lines = source.decode("utf-8", "replace").splitlines(keepends=True)
-    linecache.cache[FILE] = (len(source), None, lines, FILE)
+    linecache.cache[FILE] = (lambda: source.decode("utf-8", "replace"),)  # for the traceback that there may be
     return compiled
 
 

@@ -25,10 +25,18 @@ with open("/proc/sys/kernel/cap_last_cap") as _file:
     _LAST_CAPABILITY = int(_file.read())
 
 
-class _Filter(ctypes.Structure):
+class _Program(ctypes.Structure):
     """struct sock_fprog."""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+class Filter:
+    """A system call filter, given as BPF instructions and kept ready to install."""
+
+    def __init__(self, instructions: bytes) -> None:
+        self._program = _Program(len(instructions) // 8, instructions)
+        self.address = ctypes.addressof(self._program)
 
 
 def _check(result: int, call: str) -> None:
@@ -64,10 +72,9 @@ def own_proc_entries() -> None:
     _check(_libc.prctl(_PR_SET_DUMPABLE, 1, None, 0, 0), "prctl dumpable")
 
 
-def install_seccomp(instructions: bytes) -> None:
-    """Filter the system calls of this process and its children with a BPF program. Raises OSError."""
-    program = _Filter(len(instructions) // 8, instructions)
-    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0), "prctl seccomp")
+def install_seccomp(program: Filter) -> None:
+    """Filter the system calls of this process and its children. Raises OSError."""
+    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program.address, 0, 0), "prctl seccomp")
 
 
 def process_cpu_ns(pid: int) -> int:

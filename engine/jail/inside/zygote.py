@@ -15,9 +15,9 @@ When the control socket closes, the engine is gone: the zygote ends, and the ker
 import base64
 import contextlib
 import fcntl
-import gc
 import importlib
 import json
+import marshal
 import mmap
 import os
 import select
@@ -27,35 +27,40 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from . import candidate, examiner
-from .cell import Bars, enter, write_files
-from .kernel import process_cpu_ns, regain_no_capabilities
+from . import candidate, examiner, sharing
+from .cell import Bars, bar_for_good, enter
+from .kernel import Filter, process_cpu_ns
+from .messages import KILLED, PROCESS
 from .meter import CpuMeter, RunDelays
 
-_MESSAGE_BYTES = 1 << 16
+_MESSAGE_BYTES = 1 << 13
 _ENTERED = struct.Struct("=Q")
+_NEITHER_ENTERED = bytes(2 * _ENTERED.size)
 _PARTING_NS = 200_000_000
 """How long a candidate may take to flush and leave once its examiner is done."""
 _TESTS_NS = 2_000_000_000
 """How much more CPU time than the program the tests may use: it is the program's answers that make them slow."""
 _LOOK_NS = 50_000_000
 """How often to look at the outputs of a program that runs long."""
+_BOUNDED = ("stdin", "stdout", "stderr", "report")
+"""The memory files that a program may write to, in the order of an order's bounds."""
 
 
-@dataclass(slots=True)
 class Process:
-    """One cell, from its fork to its end. `entered` is the CPU time it had used when its work began, 0 before."""
+    """One cell, from its fork to its end. `mark` is where it notes the CPU time that it had used when its work began."""
 
-    pid: int
-    pidfd: int
-    mark: int
-    status: int | None = None
-    usage: Any = None
-    killed: str = ""
-    ended_ns: int = 0
+    __slots__ = ("ended_ns", "killed", "mark", "pid", "pidfd", "status", "usage")
+
+    def __init__(self, pid: int, mark: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.mark = mark
+        self.status: int | None = None
+        self.usage: Any = None
+        self.killed = ""
+        self.ended_ns = 0
 
     def kill(self, why: str) -> None:
         if self.status is None and not self.killed:
@@ -75,57 +80,58 @@ class Process:
         return int((self.usage.ru_utime + self.usage.ru_stime) * 1e9)
 
 
-@dataclass(slots=True)
 class Zygote:
     """Carries out orders, one after the other."""
 
-    control: socket.socket
-    fds: dict[str, int]
-    bars: Bars
-    meter: CpuMeter
-    marks: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 2 * _ENTERED.size))
-    own_pids: int = field(default_factory=lambda: os.open("/proc/self/ns/pid", os.O_RDONLY))
+    def __init__(self, control: socket.socket, fds: dict[str, int], bars: Bars, meter: CpuMeter) -> None:
+        self._control = control
+        self._fds = fds
+        self._bars = bars
+        self._meter = meter
+        self._marks = mmap.mmap(-1, len(_NEITHER_ENTERED))
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._message = bytearray(_MESSAGE_BYTES)
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._bounded = [fds[name] for name in _BOUNDED]
 
-    def serve(self) -> None:
-        """Obey until the engine closes the control socket."""
-        while order := self.control.recv(_MESSAGE_BYTES):
-            message = json.loads(order)
-            if "kind" in message:  # else a cancellation that came too late
-                self.control.send(json.dumps(self.obey(message)).encode())
+    def serve(self, orders: int = -1) -> None:
+        """Obey that many orders, or until the engine closes the control socket."""
+        while orders and self._control.recv_into(self._message):
+            order = marshal.loads(self._message)
+            if order is not None:  # else a cancellation that came too late
+                self._control.send(self._obey(order))
+                orders -= 1
 
-    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _obey(self, order: dict[str, Any]) -> bytes:
         """Run one program, and its tests where the order says so; returns the account of it."""
-        self.marks[:] = bytes(len(self.marks))
+        self._marks[:] = _NEITHER_ENTERED
+        self._meter.start()
         started_ns = time.monotonic_ns()
-        self.meter.start()
-        ours, theirs = socket.socketpair() if order["kind"] == "asserts" else (None, None)
-        first = self._fork(0, lambda: self._be_candidate(order, ours))
-        processes = [first]
-        if theirs is not None:
-            processes.append(self._fork(1, lambda: self._be_examiner(order, theirs)))
-        for end in (ours, theirs):
-            if end is not None:
-                end.close()
+        if order["examined"]:
+            processes = self._fork_both(order)
+        else:
+            processes = [self._fork(0, lambda: self._be_candidate(order, None))]
         self._watch(processes, order, started_ns)
-        self.reset_files()
-        return {
-            "candidate": self._account(first, started_ns, self.meter.finish(*processes)),
-            "examiner": self._account(processes[1], started_ns, processes[1].cpu_ns()) if theirs else None,
-        }
+        self.reset_files(order["bounds"])
+        first, *rest = processes
+        account = self._account(first, started_ns, self._meter.finish(*processes))
+        for examiner_process in rest:
+            account += self._account(examiner_process, started_ns, examiner_process.cpu_ns())
+        return account
 
-    def reset_files(self) -> None:
-        """Take back what a program may have set on the memory files that the next one gets too: flags, position, lock."""
-        for name in ("stdin", "stdout", "stderr", "report"):
-            fcntl.fcntl(self.fds[name], fcntl.F_SETFL, os.O_RDWR if name == "stdin" else os.O_RDWR | os.O_APPEND)
-            fcntl.flock(self.fds[name], fcntl.LOCK_UN)
-            os.lseek(self.fds[name], 0, os.SEEK_SET)
+    def _fork_both(self, order: dict[str, Any]) -> list[Process]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            first = self._fork(0, lambda: self._be_candidate(order, ours))
+            return [first, self._fork(1, lambda: self._be_examiner(order, theirs))]
 
     def _fork(self, mark: int, be: Callable[[], NoReturn]) -> Process:
-        os.setns(self.own_pids, os.CLONE_NEWPID)
+        os.setns(self._own_pids, os.CLONE_NEWPID)
         os.unshare(os.CLONE_NEWPID)
-        pid = os.fork()
+        pid = sharing.fork()
         if pid:
-            return Process(pid, os.pidfd_open(pid), mark)
+            return Process(pid, mark)
         try:
             be()
         except BaseException as error:
@@ -134,69 +140,69 @@ class Zygote:
             os._exit(99)
 
     def _enter(self, mark: int, limits: dict[str, Any], keep: list[int]) -> None:
-        enter(self.bars, mark, limits, keep)
-        _ENTERED.pack_into(self.marks, mark * _ENTERED.size, time.process_time_ns())
-        self.marks.close()
+        enter(self._bars, mark, limits, keep)
+        _ENTERED.pack_into(self._marks, mark * _ENTERED.size, time.process_time_ns())
+        self._marks.close()
 
     def _be_candidate(self, order: dict[str, Any], sock: socket.socket | None) -> NoReturn:
-        head, more, rest = _read_all(self.fds["work"]).split(b"\n", 2)
-        work = json.loads(head) | json.loads(more)
-        for fd, name in enumerate(("stdin", "stdout", "stderr")):
-            os.dup2(self.fds[name], fd)
-        report = self.fds["report"]
-        self._enter(0, order["limits"], [report] if sock is None else [report, sock.fileno()])
-        source, files, at = rest[: work["source_bytes"]], {}, work["source_bytes"]
-        for name, size in work["files"]:
-            files[name] = rest[at : at + size]
-            at += size
-        write_files(files)
-        candidate.run(work, source, report, sock)
+        fds = self._fds
+        work = marshal.loads(os.pread(fds["work"], order["work_bytes"], 0))
+        os.dup2(fds["stdin"], 0)
+        os.dup2(fds["stdout"], 1)
+        os.dup2(fds["stderr"], 2)
+        self._enter(0, order["limits"], [fds["report"]] if sock is None else [fds["report"], sock.fileno()])
+        candidate.run(work, fds["report"], sock)
 
     def _be_examiner(self, order: dict[str, Any], sock: socket.socket) -> NoReturn:
-        work = json.loads(_read_all(self.fds["tests"]))
+        work = marshal.loads(os.pread(self._fds["tests"], order["tests_bytes"], 0))
+        nothing = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):
-            os.dup2(os.open(os.devnull, os.O_RDWR), fd)
-        findings = self.fds["findings"]
+            os.dup2(nothing, fd)
+        findings = self._fds["findings"]
         self._enter(1, order["limits"], [findings, sock.fileno()])
         examiner.run(work, findings, sock)
 
     def _watch(self, processes: list[Process], order: dict[str, Any], started_ns: int) -> None:
         """Wait for the processes to end, and end those that go over a limit."""
-        poll = select.poll()
-        poll.register(self.control, select.POLLIN)
         alive = {process.pidfd: process for process in processes}
         for pidfd in alive:
-            poll.register(pidfd, select.POLLIN)
+            self._poll.register(pidfd, select.POLLIN)
         look_ns = min(_LOOK_NS, order["limits"]["cpu_time_ms"] * 1_000_000)
-        delays = RunDelays()
+        delays: RunDelays | None = None
         while alive:
-            events = poll.poll(max(1, look_ns // 1_000_000))
-            for fd, _ in events:
+            for fd, _ in self._poll.poll(max(1, look_ns // 1_000_000)):
                 if fd in alive:
-                    poll.unregister(fd)
+                    self._poll.unregister(fd)
                     alive.pop(fd).wait()
-                    self._cut_files(order["bounds"])
-                elif not self.control.recv(_MESSAGE_BYTES):
+                elif not self._control.recv(_MESSAGE_BYTES):
                     os._exit(0)
                 else:
                     _kill_all(processes, "cancelled")
             if alive:
+                delays = delays or RunDelays()
                 look_ns = self._look(processes, order, started_ns, delays)
 
-    def _cut_files(self, bounds: dict[str, int]) -> bool:
-        """Whether a memory file is over its bound; it is cut to a byte more, since it would take the next program's memory."""
-        over = False
-        for name, most in bounds.items():
-            if os.fstat(self.fds[name]).st_size > most:
-                os.ftruncate(self.fds[name], most + 1)
-                over = True
-        return over
+    def reset_files(self, bounds: list[int]) -> None:
+        """Take back what a program did to the memory files that the next one gets too: flags, position, lock, length.
+
+        What is over its bound is cut to a byte more, which is how the engine knows of it.
+        """
+        for fd, most in zip(self._bounded, bounds, strict=True):
+            if os.lseek(fd, 0, os.SEEK_END) > most:
+                os.ftruncate(fd, most + 1)
+            os.lseek(fd, 0, os.SEEK_SET)
+            fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        fcntl.fcntl(self._fds["stdin"], fcntl.F_SETFL, 0)
+
+    def _over_bounds(self, bounds: list[int]) -> bool:
+        return any(os.fstat(fd).st_size > most for fd, most in zip(self._bounded, bounds, strict=True))
 
     def _look(self, processes: list[Process], order: dict[str, Any], started_ns: int, delays: RunDelays) -> int:
         """Kill what is over a limit; returns how long in ns nothing can go over one."""
         (first, *rest), limits = processes, order["limits"]
         elapsed_ns = time.monotonic_ns() - started_ns
-        cpu_left_ns = int(limits["cpu_time_ms"]) * 1_000_000 - self._net_cpu_ns(first, self.meter.used_ns(*processes))
+        cpu_left_ns = int(limits["cpu_time_ms"]) * 1_000_000 - self._net_cpu_ns(first, self._meter.used_ns(*processes))
         wall_left_ns = int(limits["wall_time_ms"]) * 1_000_000 - elapsed_ns + delays.total_ns()
         if rest and rest[0].status is not None and time.monotonic_ns() - rest[0].ended_ns > _PARTING_NS:
             first.kill("done")
@@ -206,43 +212,46 @@ class Zygote:
             _kill_all(processes, "tests")
         elif wall_left_ns <= 0:
             _kill_all(processes, "wall")
-        elif self._cut_files(order["bounds"]):
+        elif self._over_bounds(order["bounds"]):
             _kill_all(processes, "output")
-        next_ns = min(_LOOK_NS, cpu_left_ns // self.meter.cores, int(wall_left_ns))
+        next_ns = min(_LOOK_NS, cpu_left_ns // self._meter.cores, int(wall_left_ns))
         return max(1_000_000, next_ns)
 
     def _net_cpu_ns(self, process: Process, used_ns: int) -> int:
         return max(0, used_ns - self._entered_ns(process))
 
     def _entered_ns(self, process: Process) -> int:
-        entered: int = _ENTERED.unpack_from(self.marks, process.mark * _ENTERED.size)[0]
+        entered: int = _ENTERED.unpack_from(self._marks, process.mark * _ENTERED.size)[0]
         return entered
 
-    def _account(self, process: Process, started_ns: int, used_ns: int) -> dict[str, Any]:
-        return {
-            "entered": self._entered_ns(process) > 0,
-            "status": process.status,
-            "killed": process.killed,
-            "cpu_ns": self._net_cpu_ns(process, used_ns),
-            "wall_ns": process.ended_ns - started_ns,
-            "max_rss_bytes": process.usage.ru_maxrss * 1024,
-        }
+    def _account(self, process: Process, started_ns: int, used_ns: int) -> bytes:
+        assert process.status is not None
+        return PROCESS.pack(
+            self._entered_ns(process) > 0,
+            process.status,
+            KILLED.index(process.killed),
+            self._net_cpu_ns(process, used_ns),
+            process.ended_ns - started_ns,
+            process.usage.ru_maxrss * 1024,
+        )
 
 
 def main(fds: dict[str, int]) -> None:
-    """Warm up as the first message says, report ready, obey."""
+    """Warm up as the first message says, rehearse with the orders that follow it, report ready, obey."""
     control = socket.socket(fileno=fds["control"])
-    settings = json.loads(control.recv(_MESSAGE_BYTES))
+    settings = json.loads(control.recv(1 << 16))
+    for name in settings["start_environment"]:
+        del os.environ[name]
     for name in settings["preload"]:
         importlib.import_module(name)
-    bars = Bars(base64.b64decode(settings["seccomp"]), settings["ids"], settings["limit_by_rlimits"])
+    bars = Bars(Filter(base64.b64decode(settings["seccomp"])), settings["ids"], settings["limit_by_rlimits"])
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
-    regain_no_capabilities()
+    bar_for_good(bars)
     _forget_closed_connections()
-    zygote.reset_files()
-    gc.collect()
-    gc.disable()
-    gc.freeze()
+    zygote.reset_files([0] * len(_BOUNDED))
+    candidate.rehearse()
+    zygote.serve(orders=settings["rehearsals"])
+    sharing.freeze()
     control.send(json.dumps({"ready": sys.version.split()[0]}).encode())
     zygote.serve()
 
@@ -256,7 +265,3 @@ def _forget_closed_connections() -> None:
 def _kill_all(processes: list[Process], why: str) -> None:
     for process in processes:
         process.kill(why)
-
-
-def _read_all(fd: int) -> bytes:
-    return os.pread(fd, os.fstat(fd).st_size, 0)
