@@ -1,20 +1,26 @@
 """Tests that are calls: what to send into the jail, and what should come back out of it.
 
 Function tests are calls by nature. Much test code is, too: `assert candidate([1, 2], 3) == [3]` with nothing but literals says
-exactly that. Where all of it has this form the examiner is not needed: the calls go to the candidate, what is expected
-stays in the engine and is compared here, and one cell does instead of two and a conversation. Whatever the form
-does not cover keeps its examiner: other statements, names, comparisons, or a result that is no plain data.
+exactly that. Where all of it has such a form the examiner is not needed: the calls go to the candidate, what is expected
+stays in the engine and is compared here, and one cell does instead of two and a conversation. Whatever the forms
+do not cover keeps its examiner: other statements, names, comparisons, or a result that is no plain data. The forms:
 
-For each call `lines` holds the report's line as an honest candidate writes it when the result is right, to the byte. A program
-that passes is recognised by comparing bytes; only other lines are decoded.
+    call == literal    call is None, True, False    call    not call    abs(call - number) < number
+
+Arithmetic with small numbers, such as 3 * 19, counts as a literal. For each call `lines` holds the report's line as an honest
+candidate writes it when the result is right, to the byte: a program that passes is recognised by comparing bytes.
 """
 
 import ast
+import builtins
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from engine.errors import BadJob
-from engine.jail.inside.candidate import result_line
+from engine.expectations import Equal, Expectation, Near, Same, Truth, likely_line
 from engine.jail.inside.decoding import PlainData
 from engine.jail.inside.encoding import Encoder
 from engine.jail.inside.messages import packed
@@ -22,6 +28,7 @@ from engine.records import AssertTests, FunctionTest, FunctionTests
 
 _CACHED_TESTS = 1024
 _QUOTE_CHARS = 200
+_SUBJECT = "subject"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,22 +36,20 @@ class Calls:
     """`work` is what the candidate is told, packed; `quotes` say what each call was, for people."""
 
     work: bytes
-    expected: tuple[object, ...]
+    expected: tuple[Expectation, ...]
     lines: tuple[bytes, ...]
     quotes: tuple[str, ...]
-    float_tolerance: float = 0.0
 
 
 def calls_of_functions(tests: FunctionTests) -> Calls:
     """Raises BadJob where an argument is no plain data."""
-    expected = tuple(test.expected for test in tests.tests)
+    expected = tuple(Equal(test.expected, tests.float_tolerance) for test in tests.tests)
     rows = [_arguments(index, test) for index, test in enumerate(tests.tests)]
     return Calls(
         work=packed({"entry_point": tests.entry_point, "tests": rows}),
         expected=expected,
         lines=_lines(expected),
         quotes=("",) * len(expected),
-        float_tolerance=tests.float_tolerance,
     )
 
 
@@ -53,12 +58,12 @@ def calls_of_asserts(tests: AssertTests) -> Calls | None:
     """The calls that test code consists of, None where it is more than calls with literals."""
     try:
         found = _asserts(tests)
-        compared = [_compared(node, subject, tests) for node, subject in found]
-        expected = tuple(ast.literal_eval(value) for _, value in compared)
+        expecting = [_expecting(_Folding().visit(node.test), subject) for node, subject in found]
+        expected = tuple(expectation for _, expectation in expecting)
         lines = _lines(expected)
     except (_MoreThanCalls, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
-    thunks = "".join(f"lambda:{ast.unparse(call)}," for call, _ in compared)
+    thunks = "".join(f"lambda:{ast.unparse(call)}," for call, _ in expecting)
     return Calls(
         work=packed({"entry_point": tests.entry_points[0], "calls": f"lambda {_SUBJECT}:({thunks})"}),
         expected=expected,
@@ -69,9 +74,6 @@ def calls_of_asserts(tests: AssertTests) -> Calls | None:
 
 class _MoreThanCalls(Exception):
     """The test code has another form."""
-
-
-_SUBJECT = "subject"
 
 
 def _asserts(tests: AssertTests) -> list[tuple[ast.Assert, str]]:
@@ -100,23 +102,83 @@ def _idle(node: ast.stmt) -> bool:
         return isinstance(node.test, ast.Constant) and bool(node.test.value)
     if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
         return _literal(node.value)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Name):
+        return hasattr(builtins, node.value.id)
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-def _compared(node: ast.Assert, subject: str, tests: AssertTests) -> tuple[ast.Call, ast.expr]:
-    """The call in `assert call == literal`, with the name of the subject made ours, and the literal."""
-    test = node.test
-    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
-        raise _MoreThanCalls
-    sides = (test.left, test.comparators[0])
-    call, expected = sides if isinstance(sides[0], ast.Call) else sides[::-1]
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != subject:
-        raise _MoreThanCalls
+def _expecting(test: ast.expr, subject: str) -> tuple[ast.Call, Expectation]:
+    """The call in what is asserted, with the name of the subject made ours, and what is expected of it."""
+    match test:
+        case ast.Call() if _is_call(test, subject):
+            return _renamed(test), Truth(True)
+        case ast.UnaryOp(ast.Not(), ast.Call() as call) if _is_call(call, subject):
+            return _renamed(call), Truth(False)
+        case ast.Compare(ast.Call() as call, [ast.Eq()], [expected]) if _is_call(call, subject):
+            return _renamed(call), Equal(_value(expected))
+        case ast.Compare(expected, [ast.Eq()], [ast.Call() as call]) if _is_call(call, subject):
+            return _renamed(call), Equal(_value(expected))
+        case ast.Compare(ast.Call() as call, [ast.Is()], [ast.Constant(None | True | False as value)]) if _is_call(call, subject):
+            return _renamed(call), Same(value)
+        case ast.Compare(
+            ast.Call(ast.Name("abs"), [ast.BinOp(ast.Call() as call, ast.Sub(), ast.Constant(int() | float() as value))], []),
+            [ast.Lt()],
+            [ast.Constant(int() | float() as bound)],
+        ) if subject != "abs" and _is_call(call, subject):
+            return _renamed(call), Near(value, bound)
+    raise _MoreThanCalls
+
+
+def _is_call(call: ast.Call, subject: str) -> bool:
+    """Whether it calls the subject with nothing but literals."""
     arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
-    if any(keyword.arg is None for keyword in call.keywords) or not all(map(_literal, [*arguments, expected])):
+    named = isinstance(call.func, ast.Name) and call.func.id == subject
+    return named and all(keyword.arg is not None for keyword in call.keywords) and all(map(_literal, arguments))
+
+
+def _renamed(call: ast.Call) -> ast.Call:
+    return ast.Call(ast.Name(_SUBJECT, ast.Load()), call.args, call.keywords)
+
+
+def _value(node: ast.expr) -> object:
+    """Raises _MoreThanCalls where the node is no literal."""
+    if not _literal(node):
         raise _MoreThanCalls
-    renamed = ast.Call(ast.Name(_SUBJECT, ast.Load()), call.args, call.keywords)
-    return renamed, expected
+    return ast.literal_eval(node)
+
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_SMALL, _SMALL_EXPONENT = 1 << 64, 64
+
+
+class _Folding(ast.NodeTransformer):
+    """Works out arithmetic with small numbers, and texts that are put together, as the interpreter itself would."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        match node:
+            case ast.BinOp(ast.Constant(str() as left), ast.Add(), ast.Constant(str() as right)):
+                return ast.Constant(left + right)
+            case ast.BinOp(ast.Constant(int() | float() as left), _, ast.Constant(int() | float() as right)):
+                small = abs(left) < _SMALL and abs(right) < (_SMALL_EXPONENT if isinstance(node.op, ast.Pow) else _SMALL)
+                if small and type(node.op) in _ARITHMETIC:
+                    return self._worked_out(node, left, right)
+        return node
+
+    def _worked_out(self, node: ast.BinOp, left: float, right: float) -> ast.expr:
+        try:
+            result = _ARITHMETIC[type(node.op)](left, right)
+        except ArithmeticError:
+            return node
+        return ast.Constant(result) if isinstance(result, int | float) else node
 
 
 def _literal(node: ast.expr) -> bool:
@@ -127,8 +189,8 @@ def _literal(node: ast.expr) -> bool:
     return True
 
 
-def _lines(expected: tuple[object, ...]) -> tuple[bytes, ...]:
-    return tuple(result_line(index, value) for index, value in enumerate(expected))
+def _lines(expected: tuple[Expectation, ...]) -> tuple[bytes, ...]:
+    return tuple(likely_line(index, expectation) for index, expectation in enumerate(expected))
 
 
 def _arguments(index: int, test: FunctionTest) -> dict[str, object]:

@@ -7,10 +7,7 @@ are equal and otherwise one short line for people about the first difference. Pl
 import math
 import re
 
-from engine.equality import value_difference
 from engine.records import CompareRule
-
-__all__ = ["stdout_difference", "value_difference"]
 
 TOKEN_TOLERANCE = 1e-6
 _EXCERPT = 60

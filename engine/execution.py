@@ -3,7 +3,7 @@
 no tests        one order, FINISHED at best
 stdin/stdout    one order per test, each in a fresh cell; the output is compared here
 functions       one order; the results are decoded and compared here
-asserts         one order with an examiner, whose findings are judged
+asserts         as functions where they are but calls, else one order with an examiner, whose findings are judged
 """
 
 import json
@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from engine import compare, orders, verdict
 from engine.calls import Calls, calls_of_asserts, calls_of_functions
 from engine.errors import BadJob
+from engine.expectations import Expectation
 from engine.jail.inside.decoding import Decoder, Malformed, PlainData
 from engine.jail.slot import Account, Order
+from engine.preparation import PreparedTests
 from engine.records import (
     AssertTests,
     FunctionTests,
@@ -35,7 +37,7 @@ _RESULTS = 1_000
 """Results of single asserts that a report lists at most; the counts are always whole."""
 
 
-async def execute(job: Job, run: Run) -> Report:
+async def execute(job: Job, run: Run, prepared: PreparedTests) -> Report:
     """The report on a job. Raises BadJob, SlotBroken and CellFailed."""
     match job.tests:
         case StdioTests():
@@ -44,7 +46,7 @@ async def execute(job: Job, run: Run) -> Report:
             calls = calls_of_functions(job.tests)
             return _called(job, calls, await run(orders.calls_order(job, calls)))
         case AssertTests():
-            return await _asserted(job, job.tests, run)
+            return await _asserted(job, job.tests, run, prepared)
         case None:
             account = await run(orders.script_order(job, job.stdin))
             failed = verdict.failure(account, job.limits)
@@ -80,7 +82,7 @@ def _called(job: Job, calls: Calls, account: Account) -> Report:
         if text == calls.lines[index]:
             outcomes.append(verdict.PASSED)
         else:
-            outcomes.append(_result(text, expected, calls.quotes[index], calls.float_tolerance, account, job))
+            outcomes.append(_result(text, expected, calls.quotes[index], account, job))
         if _stops(job, outcomes[-1]):
             break
     if hard is not None and all(outcome is verdict.PASSED for outcome in outcomes):
@@ -88,7 +90,7 @@ def _called(job: Job, calls: Calls, account: Account) -> Report:
     return _tested(job, [account], outcomes, len(calls.expected), [])
 
 
-def _result(text: bytes, expected: object, quote: str, tolerance: float, account: Account, job: Job) -> Outcome:
+def _result(text: bytes, expected: Expectation, quote: str, account: Account, job: Job) -> Outcome:
     try:
         line = json.loads(text)
     except (ValueError, RecursionError):
@@ -97,7 +99,7 @@ def _result(text: bytes, expected: object, quote: str, tolerance: float, account
         return verdict.raised(str(line["exception"]), line.get("errno"), str(line.get("error")), account, job.limits)
     try:
         decoder = Decoder(line.get("rows"), PlainData(), plain=True)
-        difference = compare.value_difference(expected, decoder.value(line.get("ok", [])), tolerance)
+        difference = expected.difference(decoder.value(line.get("ok", [])))
     except Malformed as error:
         difference = f"the result is no plain data: {str(line.get('opaque', error))[:80]}"
     if difference is None:
@@ -114,13 +116,14 @@ def _lines(report: bytes) -> dict[int, bytes]:
     return lines
 
 
-async def _asserted(job: Job, tests: AssertTests, run: Run) -> Report:
+async def _asserted(job: Job, tests: AssertTests, run: Run, prepared: PreparedTests) -> Report:
     calls = calls_of_asserts(tests)
     if calls is not None:
         account = await run(orders.calls_order(job, calls))
         if b'"opaque"' not in account.report:
             return _called(job, calls, account)
-    account = await run(orders.asserts_order(job, tests))
+    examination = await prepared.examination(tests, job.stop, run)
+    account = await run(orders.examined_order(job, examination))
     try:
         found = verdict.examined(account, job.limits)
     except verdict.TestsUnusable as error:

@@ -5,31 +5,35 @@
 """
 
 from engine.calls import Calls
-from engine.jail.inside.messages import packed
+from engine.jail.inside.messages import EXAMINED, PREPARATION, PROGRAM, packed
 from engine.jail.slot import Order
-from engine.records import AssertTests, Job, StopRule
+from engine.records import AssertTests, Job, Limits, StopRule
 
 
 def script_order(job: Job, stdin: bytes) -> Order:
     """Run the program by itself."""
-    return Order(kind="script", limits=job.limits, work=_work(job, "script"), stdin=stdin)
+    return Order(kind=PROGRAM, limits=job.limits, work=_work(job, "script"), stdin=stdin)
 
 
 def calls_order(job: Job, calls: Calls) -> Order:
     """Load the program, then make the calls."""
-    return Order(kind="functions", limits=job.limits, work=_work(job, "functions", calls.work), stdin=job.stdin)
+    return Order(kind=PROGRAM, limits=job.limits, work=_work(job, "functions", calls.work), stdin=job.stdin)
 
 
-def asserts_order(job: Job, tests: AssertTests) -> Order:
+def preparation_order(tests: AssertTests, stop: StopRule) -> Order:
+    """Make test code ready to run."""
+    work = {"prompt": tests.prompt, "code": tests.code, "check": tests.check, "stop": stop.value}
+    return Order(kind=PREPARATION, limits=Limits(), tests=packed(work))
+
+
+def examined_order(job: Job, examination: bytes) -> Order:
     """Load the program in one cell and run the test code in another."""
-    examination = {
-        "code": tests.code,
-        "prompt": tests.prompt,
-        "entry_points": tests.entry_points,
-        "check": tests.check,
-        "stop": "run_all" if job.stop is StopRule.RUN_ALL else "first_failure",
-    }
-    return Order(kind="asserts", limits=job.limits, work=_work(job, "asserts"), stdin=job.stdin, tests=packed(examination))
+    return Order(kind=EXAMINED, limits=job.limits, work=_work(job, "asserts"), stdin=job.stdin, tests=examination)
+
+
+def examination(tests: AssertTests, prepared: bytes) -> bytes:
+    """What the examiner is told, given the test code as it came out of its preparation."""
+    return packed({"prepared": prepared, "code": tests.code, "entry_points": tests.entry_points, "check": tests.check})
 
 
 def _work(job: Job, kind: str, calls: bytes = b"") -> bytes:

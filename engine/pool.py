@@ -20,6 +20,7 @@ from dataclasses import replace
 from engine import execution
 from engine.errors import Busy, Draining
 from engine.jail.slot import Slot, SlotBroken
+from engine.preparation import PreparedTests
 from engine.records import Cause, CauseKind, Job, Report, Verdict
 from engine.verdict import CellFailed
 
@@ -44,6 +45,7 @@ class Pool:
         self._queue_size = queue_size
         self._sleep = sleep
         self._repairs: set[asyncio.Task[None]] = set()
+        self._prepared = PreparedTests()
         self._draining = False
 
     @classmethod
@@ -103,7 +105,7 @@ class Pool:
 
     async def _run(self, job: Job, slot: Slot) -> Report:
         try:
-            return await execution.execute(job, slot.run)
+            return await execution.execute(job, slot.run, self._prepared)
         except CellFailed:
             slot.broken = True
             raise

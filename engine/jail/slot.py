@@ -40,7 +40,7 @@ _OBEY_S = 10.0
 """How long a slot may take to end a program that is taken back."""
 _OWN_PROCESSES = 3
 """nsjail, zygote, examiner: what a slot's group holds beside the program."""
-FINDINGS_BYTES = 1 << 20
+FINDINGS_BYTES = 64 << 20
 
 
 class SlotBroken(Exception):
@@ -70,15 +70,19 @@ class Order:
     """One program to run in a slot. `work` is for the candidate only, `tests` for the examiner only."""
 
     kind: str
+    """PROGRAM, EXAMINED or PREPARATION."""
     limits: Limits
-    work: bytes
+    work: bytes = b""
     stdin: bytes = b""
     tests: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What became of an order: facts, no verdict. `report` is the candidate's word, `findings` the examiner's."""
+    """What became of an order: facts, no verdict. `report` is the candidate's word, `findings` the examiner's.
+
+    Where test code was made ready, `candidate` is the process that did so.
+    """
 
     candidate: ProcessAccount
     examiner: ProcessAccount | None
@@ -170,7 +174,7 @@ class Slot:
         limits = {name: getattr(order.limits, name) for name in Limits.__slots__}
         output_bytes = order.limits.output_bytes
         message = {
-            "examined": order.kind == "asserts",
+            "kind": order.kind,
             "limits": limits | {"baseline_bytes": self._baseline_bytes},
             "bounds": [max(len(order.stdin), output_bytes), output_bytes, output_bytes, report_bound(order.limits)],
             "work_bytes": len(order.work),
@@ -241,21 +245,28 @@ class Slot:
         before, after = self._readings, self._group.read() if self._group is not None else self._readings
         self._readings = after
         peak = after.peak_memory_bytes - self._baseline_bytes if self._group is not None else candidate.max_rss_bytes
-        bound = order.limits.output_bytes
+        stdout, stdout_bytes = self._read("stdout", order.limits.output_bytes)
+        stderr, stderr_bytes = self._read("stderr", order.limits.output_bytes)
+        report, report_bytes = self._read("report", report_bound(order.limits))
         return Account(
             candidate=candidate,
             examiner=rest[0] if rest else None,
-            stdout=os.pread(self._fds["stdout"], bound, 0),
-            stderr=os.pread(self._fds["stderr"], bound, 0),
-            stdout_bytes=os.fstat(self._fds["stdout"]).st_size,
-            stderr_bytes=os.fstat(self._fds["stderr"]).st_size,
-            report=os.pread(self._fds["report"], report_bound(order.limits), 0),
-            report_bytes=os.fstat(self._fds["report"]).st_size,
-            findings=os.pread(self._fds["findings"], FINDINGS_BYTES, 0),
+            stdout=stdout,
+            stderr=stderr,
+            stdout_bytes=stdout_bytes,
+            stderr_bytes=stderr_bytes,
+            report=report,
+            report_bytes=report_bytes,
+            findings=self._read("findings", FINDINGS_BYTES)[0] if order.tests else b"",
             oom_killed=after.oom_kills > before.oom_kills,
             forks_refused=after.refused_forks > before.refused_forks,
             peak_memory_bytes=max(0, peak),
         )
+
+    def _read(self, name: str, bound: int) -> tuple[bytes, int]:
+        """What a memory file holds, at most `bound` bytes of it, and how long it is."""
+        size = os.fstat(self._fds[name]).st_size
+        return os.pread(self._fds[name], min(size, bound), 0) if size else b"", size
 
     async def close(self) -> None:
         """End the jail and everything in it, and remove its group."""

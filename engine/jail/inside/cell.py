@@ -7,8 +7,7 @@ ends, the kernel kills whatever it left behind.
 
 import os
 import resource
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import kernel
 
@@ -18,8 +17,7 @@ _INODES = 16_384
 _MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
+class Bars(NamedTuple):
     """What is the same for every cell of a slot: the filter, and (uid, gid) of candidate and examiner (None: the zygote's)."""
 
     seccomp: kernel.Filter

@@ -5,21 +5,17 @@ it: data, or a proxy. The findings go to a file that only this process can write
 any moment (a test run that is killed still says how far it came), then JSON once the tests are over:
 {"state": "done" | "gone" | "unusable", "failures": [[index, message, raised by the program, exception, errno]],
 "delegated": bool, "error": trace}. "gone": the program left or broke the protocol; "unusable": the test code cannot run.
-
-Each assert is counted. With the stop rule "run_all", an assert that fails lets the next one run where that cannot
-change what the test code means: directly in the checking function or the module, in no `try` and no `with`.
 """
 
-import ast
 import contextlib
 import json
+import marshal
 import mmap
 import os
 import socket
 import struct
 import sys
 import types
-import unittest
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -29,7 +25,9 @@ from .encoding import Row
 from .operations import BETWEEN, OPERATIONS
 
 COUNTERS = struct.Struct("=II")
-_FILE = "tests.py"
+TESTS_FILE = "tests.py"
+FINDINGS_NAME = "__rrtf_findings"
+"""What the test code calls the `Findings`, since preparing.py made it count its asserts there."""
 _MESSAGE_CHARS = 200
 _TRACE_CHARS = 8_000
 _FAILURES = 100
@@ -42,7 +40,7 @@ class Findings:
         os.ftruncate(fd, COUNTERS.size)
         self._fd = fd
         self._counters = mmap.mmap(fd, COUNTERS.size)
-        self._source: list[str] = []
+        self._source = ""
         self.passed = 0
         self.failed = 0
         self.failures: list[list[Any]] = []
@@ -50,7 +48,7 @@ class Findings:
 
     def quote(self, source: str) -> None:
         """The test code, to quote from in messages."""
-        self._source = source.splitlines()
+        self._source = source
 
     def ok(self) -> None:
         self.passed += 1
@@ -79,9 +77,10 @@ class Findings:
 
     def _message(self, error: BaseException) -> str:
         text = ": ".join(filter(None, (type(error).__name__, _text(error))))
-        lines = [frame.tb_lineno for frame in _frames(error) if frame.tb_frame.f_code.co_filename == _FILE]
-        if lines and lines[-1] <= len(self._source):
-            text = f"{self._source[lines[-1] - 1].strip()[:_MESSAGE_CHARS]}: {text}"
+        lines = [frame.tb_lineno for frame in _frames(error) if frame.tb_frame.f_code.co_filename == TESTS_FILE]
+        source = self._source.splitlines()
+        if lines and lines[-1] <= len(source):
+            text = f"{source[lines[-1] - 1].strip()[:_MESSAGE_CHARS]}: {text}"
         return text[: 2 * _MESSAGE_CHARS]
 
 
@@ -149,11 +148,12 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
 def _prepare(work: dict[str, Any], findings: Findings, side: ExaminerSide) -> tuple[types.CodeType, dict[str, Any]]:
     module = sys.modules["tests"] = types.ModuleType("tests")
     names = module.__dict__
-    exec(_prompt_code(work["prompt"]), names)
+    prompt_code, test_code = marshal.loads(work["prepared"])
+    exec(prompt_code, names)
     side.classes = {name: item for name, item in names.items() if isinstance(item, type) and item.__module__ == "tests"}
-    names["__rrtf_findings"] = findings
+    names[FINDINGS_NAME] = findings
     findings.quote(work["code"])
-    return _test_code(work), names
+    return test_code, names
 
 
 def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, findings: Findings, side: ExaminerSide) -> None:
@@ -164,86 +164,10 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
         exec(code, names)
         if work["check"]:
             names[work["check"]](subjects[work["entry_points"][0]])
-        _run_unittests(names, findings)
+        if "unittest" in sys.modules:
+            from .unittests import run_unittests
+
+            run_unittests(names, findings)
     except Exception:
         if not findings.failed:  # else it was noted where it arose
             findings.fail()
-
-
-def _run_unittests(names: dict[str, Any], findings: Findings) -> None:
-    """Run the unittest classes that the test code defines, one finding per method."""
-    for case in [item for item in names.values() if isinstance(item, type) and issubclass(item, unittest.TestCase)]:
-        if case.__module__ == "tests":
-            unittest.defaultTestLoader.loadTestsFromTestCase(case).run(_Result(findings))
-
-
-class _Result(unittest.TestResult):
-    """Passes unittest's results on to the findings."""
-
-    def __init__(self, findings: Findings) -> None:
-        super().__init__()
-        self._findings = findings
-
-    def addSuccess(self, test: unittest.TestCase) -> None:
-        self._findings.ok()
-
-    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
-        try:
-            raise err[1]
-        except BaseException:
-            self._findings.fail()
-
-    addError = addFailure
-
-    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
-        if err is not None:
-            self.addFailure(subtest, err)
-
-
-def _prompt_code(prompt: str) -> types.CodeType:
-    """The prompt's own code. It may end where the program goes on: then the part that stands by itself."""
-    lines = prompt.splitlines(keepends=True)
-    for end in range(len(lines), -1, -1):
-        for tail in ("", "    pass\n"):
-            with contextlib.suppress(SyntaxError):
-                return compile("".join(lines[:end]) + tail, "prompt.py", "exec", dont_inherit=True)
-    raise AssertionError("unreachable: the empty prompt compiles")
-
-
-def _test_code(work: dict[str, Any]) -> types.CodeType:
-    counting = _Counting(work["check"], carry_on=work["stop"] == "run_all")
-    tree = counting.visit(ast.parse(work["code"], _FILE))
-    return compile(ast.fix_missing_locations(tree), _FILE, "exec", dont_inherit=True)
-
-
-class _Counting(ast.NodeTransformer):
-    """Puts a count behind each assert, and a note around it where its failure may let the next one run."""
-
-    def __init__(self, check: str, *, carry_on: bool) -> None:
-        self._check = check
-        self._carry_on = carry_on
-
-    def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
-        if not self._carry_on:
-            return [node, _note("ok")]
-        handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [_note("fail")])
-        return [ast.copy_location(ast.Try([node], [handler], [_note("ok")], []), node)]
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._within(node, self._carry_on and node.name == self._check)
-
-    def _visit_stopping(self, node: ast.AST) -> ast.AST:
-        return self._within(node, False)
-
-    visit_Try = visit_TryStar = visit_With = visit_AsyncWith = visit_ClassDef = visit_AsyncFunctionDef = _visit_stopping
-
-    def _within(self, node: ast.AST, carry_on: bool) -> ast.AST:
-        outside, self._carry_on = self._carry_on, carry_on
-        self.generic_visit(node)
-        self._carry_on = outside
-        return node
-
-
-def _note(method: str) -> ast.stmt:
-    findings = ast.Name("__rrtf_findings", ast.Load())
-    return ast.Expr(ast.Call(ast.Attribute(findings, method, ast.Load()), [], []))

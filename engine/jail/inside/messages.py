@@ -8,6 +8,8 @@ import marshal
 import struct
 from typing import Any
 
+PROGRAM, EXAMINED, PREPARATION = "program", "examined", "preparation"
+"""Kinds of orders: a candidate, a candidate with its examiner, test code to make ready."""
 KILLED = ("", "cpu", "wall", "output", "tests", "done", "cancelled")
 """Why the zygote ended a process; an account holds the index."""
 PROCESS = struct.Struct("=?iBqqq")

@@ -32,7 +32,7 @@ from typing import Any, NoReturn
 from . import candidate, examiner, sharing
 from .cell import Bars, bar_for_good, enter
 from .kernel import Filter, process_cpu_ns
-from .messages import KILLED, PROCESS
+from .messages import EXAMINED, KILLED, PROCESS, PROGRAM
 from .meter import CpuMeter, RunDelays
 
 _MESSAGE_BYTES = 1 << 13
@@ -108,10 +108,12 @@ class Zygote:
         self._marks[:] = _NEITHER_ENTERED
         self._meter.start()
         started_ns = time.monotonic_ns()
-        if order["examined"]:
+        if order["kind"] == PROGRAM:
+            processes = [self._fork(0, lambda: self._be_candidate(order, None))]
+        elif order["kind"] == EXAMINED:
             processes = self._fork_both(order)
         else:
-            processes = [self._fork(0, lambda: self._be_candidate(order, None))]
+            processes = [self._fork(1, lambda: self._be_examiner(order, None))]
         self._watch(processes, order, started_ns)
         self.reset_files(order["bounds"])
         first, *rest = processes
@@ -153,14 +155,18 @@ class Zygote:
         self._enter(0, order["limits"], [fds["report"]] if sock is None else [fds["report"], sock.fileno()])
         candidate.run(work, fds["report"], sock)
 
-    def _be_examiner(self, order: dict[str, Any], sock: socket.socket) -> NoReturn:
+    def _be_examiner(self, order: dict[str, Any], sock: socket.socket | None) -> NoReturn:
         work = marshal.loads(os.pread(self._fds["tests"], order["tests_bytes"], 0))
         nothing = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):
             os.dup2(nothing, fd)
         findings = self._fds["findings"]
-        self._enter(1, order["limits"], [findings, sock.fileno()])
-        examiner.run(work, findings, sock)
+        self._enter(1, order["limits"], [findings] if sock is None else [findings, sock.fileno()])
+        if sock is not None:
+            examiner.run(work, findings, sock)
+        from . import preparing
+
+        preparing.run(work, findings)
 
     def _watch(self, processes: list[Process], order: dict[str, Any], started_ns: int) -> None:
         """Wait for the processes to end, and end those that go over a limit."""

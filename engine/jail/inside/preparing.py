@@ -1,0 +1,80 @@
+"""Makes test code ready to run, once for all the programs that it will test: parsed, with its asserts counted, compiled.
+
+Runs in an examiner's cell with no program beside it, and runs nothing of what it compiles. The findings are one byte that says
+whether it worked, then the code objects of prompt and tests in this interpreter's own format, or the reason.
+
+Each assert is counted. With the stop rule "run_all", an assert that fails lets the next one run where that cannot
+change what the test code means: directly in the checking function or the module, in no `try` and no `with`.
+"""
+
+import ast
+import contextlib
+import marshal
+import os
+import types
+from typing import Any, NoReturn
+
+from .examiner import FINDINGS_NAME, TESTS_FILE
+
+READY, UNUSABLE = b"+", b"-"
+
+
+def run(work: dict[str, Any], findings_fd: int) -> NoReturn:
+    """Note the code objects for `work`, or why there are none, and end the process."""
+    try:
+        found = READY + marshal.dumps((_prompt_code(work["prompt"]), _test_code(work)))
+    except BaseException as error:  # whatever is wrong with it, it is no test code
+        found = UNUSABLE + f"{type(error).__name__}: {error}".encode(errors="backslashreplace")
+    written = 0
+    while written < len(found):
+        written += os.pwrite(findings_fd, found[written:], written)
+    os._exit(0)
+
+
+def _prompt_code(prompt: str) -> types.CodeType:
+    """The prompt's own code. It may end where the program goes on: then the part that stands by itself."""
+    lines = prompt.splitlines(keepends=True)
+    for end in range(len(lines), -1, -1):
+        for tail in ("", "    pass\n"):
+            with contextlib.suppress(SyntaxError):
+                return compile("".join(lines[:end]) + tail, "prompt.py", "exec", dont_inherit=True)
+    raise AssertionError("unreachable: the empty prompt compiles")
+
+
+def _test_code(work: dict[str, Any]) -> types.CodeType:
+    counting = _Counting(work["check"], carry_on=work["stop"] == "run_all")
+    tree = counting.visit(ast.parse(work["code"], TESTS_FILE))
+    return compile(ast.fix_missing_locations(tree), TESTS_FILE, "exec", dont_inherit=True)
+
+
+class _Counting(ast.NodeTransformer):
+    """Puts a count behind each assert, and a note around it where its failure may let the next one run."""
+
+    def __init__(self, check: str, *, carry_on: bool) -> None:
+        self._check = check
+        self._carry_on = carry_on
+
+    def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
+        if not self._carry_on:
+            return [node, _note("ok")]
+        handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [_note("fail")])
+        return [ast.copy_location(ast.Try([node], [handler], [_note("ok")], []), node)]
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._within(node, self._carry_on and node.name == self._check)
+
+    def _visit_stopping(self, node: ast.AST) -> ast.AST:
+        return self._within(node, False)
+
+    visit_Try = visit_TryStar = visit_With = visit_AsyncWith = visit_ClassDef = visit_AsyncFunctionDef = _visit_stopping
+
+    def _within(self, node: ast.AST, carry_on: bool) -> ast.AST:
+        outside, self._carry_on = self._carry_on, carry_on
+        self.generic_visit(node)
+        self._carry_on = outside
+        return node
+
+
+def _note(method: str) -> ast.stmt:
+    findings = ast.Name(FINDINGS_NAME, ast.Load())
+    return ast.Expr(ast.Call(ast.Attribute(findings, method, ast.Load()), [], []))

@@ -1,0 +1,36 @@
+"""Tests that are `unittest` cases. Apart from the examiner, since few tests are and the library is large."""
+
+import unittest
+from typing import Any
+
+from .examiner import Findings
+
+
+def run_unittests(names: dict[str, Any], findings: Findings) -> None:
+    """Run the unittest classes that the test code defines, one finding per method."""
+    for case in [item for item in names.values() if isinstance(item, type) and issubclass(item, unittest.TestCase)]:
+        if case.__module__ == "tests":
+            unittest.defaultTestLoader.loadTestsFromTestCase(case).run(_Result(findings))
+
+
+class _Result(unittest.TestResult):
+    """Passes unittest's results on to the findings."""
+
+    def __init__(self, findings: Findings) -> None:
+        super().__init__()
+        self._findings = findings
+
+    def addSuccess(self, test: unittest.TestCase) -> None:
+        self._findings.ok()
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+        try:
+            raise err[1]
+        except BaseException:
+            self._findings.fail()
+
+    addError = addFailure
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
+        if err is not None:
+            self.addFailure(subtest, err)
