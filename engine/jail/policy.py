@@ -56,9 +56,12 @@ class Interpreter:
     @classmethod
     @cache
     def of(cls, executable: Path) -> "Interpreter":
-        """Ask an interpreter. Raises JailUnavailable where it does not run or is too old."""
+        """Ask an interpreter, and have it compile what it will run in the jails where it may write beside that.
+
+        Raises JailUnavailable where it does not run or is too old.
+        """
         script = (
-            "import sys, platform; print(sys.version_info >= (3, 12), platform.python_version(), sys.prefix, sys.base_prefix,"
+            f"import sys, platform, compileall; compileall.compile_dir({str(INSIDE)!r}, quiet=2); print(sys.version_info >= (3, 12), platform.python_version(), sys.prefix, sys.base_prefix,"
             " getattr(sys, '_base_executable', sys.executable), sep='\\n')"
         )
         try:

@@ -19,34 +19,35 @@ _fork = ctypes.PyDLL(None, use_errno=True).fork
 _CODE_PARTS = ("co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")
 
 
-def freeze() -> int:
-    """Make every object that exists immortal and no business of the garbage collector's; returns how many there are.
+def freeze() -> None:
+    """Make every object that exists immortal and no business of the garbage collector's. Leaves the collector off.
 
-    Leaves the garbage collector off. To be called once the process has done everything that it will do again: what runs for
-    the first time is specialised by the interpreter, which writes to its code.
+    To be called once the process has done everything that it will do again: what runs for the first time is specialised by
+    the interpreter, which writes to its code.
     """
     gc.collect()
     gc.disable()
-    everything = {} if "t" in sys.abiflags else _everything()  # without a GIL, the count lies elsewhere and is another one
-    for address in everything:
-        ctypes.c_uint32.from_address(address).value = _COUNT_OF_NONE
+    if "t" not in sys.abiflags:  # without a GIL, the count lies elsewhere and is another one
+        _make_immortal(gc.get_objects())
     gc.freeze()
-    return len(everything)
 
 
-def _everything() -> dict[int, object]:
-    """All objects by address, those included that the collector does not know since they hold no others."""
-    seen: dict[int, object] = {}
-    rest: list[object] = gc.get_objects()
+def _make_immortal(rest: list[object]) -> None:
+    """Those objects and all that they hold. Keeps no record of them, which would leave the heap full of holes."""
+    types_seen: set[int] = set()
     while rest:
         thing = rest.pop()
-        if id(thing) in seen or thing is seen or thing is rest:
+        count = ctypes.c_uint32.from_address(id(thing))
+        if issubclass(type(thing), type):  # may be immortal by birth and hold what is not
+            if id(thing) in types_seen:
+                continue
+            types_seen.add(id(thing))
+        elif count.value == _COUNT_OF_NONE:
             continue
-        seen[id(thing)] = thing
+        count.value = _COUNT_OF_NONE
         rest += gc.get_referents(thing)
-        if isinstance(thing, types.CodeType):  # holds objects that the collector does not ask it for
+        if type(thing) is types.CodeType:  # holds objects that the collector does not ask it for
             rest += [getattr(thing, part) for part in _CODE_PARTS]
-    return seen
 
 
 def fork() -> int:
