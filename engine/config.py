@@ -38,8 +38,8 @@ class EngineConfig(BaseModel):
 
     listen: str = "localhost:50051"
     """host:port or unix:PATH. There is no authentication: whoever can connect can run programs in the jail."""
-    slots: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    """Programs that run at once. More than there are cores makes single programs slower, not the whole faster."""
+    slots: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)) + 1)
+    """Programs that run at once. One more than there are cores keeps them busy while the engine thinks; more helps no further."""
     candidate_python: Path = Field(default_factory=default_candidate_python)
     """The interpreter of the programs, with the packages that they may import."""
     preload: tuple[str, ...] = (

@@ -20,6 +20,7 @@ from dataclasses import replace
 from engine import execution
 from engine.errors import Busy, Draining
 from engine.jail.slot import Slot, SlotBroken
+from engine.line import Line
 from engine.preparation import PreparedTests
 from engine.records import Cause, CauseKind, Job, Report, Verdict
 from engine.verdict import CellFailed
@@ -40,7 +41,7 @@ class Pool:
     def __init__(self, slots: dict[int, Slot], open_slot: OpenSlot, queue_size: int, sleep: Sleep) -> None:
         self._numbers = {slot: number for number, slot in slots.items()}
         self._free = collections.deque(slots.values())
-        self._line: collections.deque[asyncio.Future[Slot]] = collections.deque()
+        self._line: Line[asyncio.Future[Slot]] = Line()
         self._open_slot = open_slot
         self._queue_size = queue_size
         self._sleep = sleep
@@ -73,7 +74,7 @@ class Pool:
         """Take no more jobs, tell those in line, end all slots and what repairs them."""
         self._draining = True
         while self._line:
-            place = self._line.popleft()
+            place = self._line.pop()
             if not place.done():
                 place.set_exception(Draining())
         for repair in self._repairs:
@@ -81,14 +82,14 @@ class Pool:
         await asyncio.gather(*self._repairs, return_exceptions=True)
         await _close_all(list(self._numbers))
 
-    async def execute(self, job: Job) -> Report:
-        """What became of a job. Cancelling ends the program. Raises BadJob, Busy and Draining."""
+    async def execute(self, job: Job, client: str = "") -> Report:
+        """What became of a job. Cancelling ends the program; clients take turns. Raises BadJob, Busy and Draining."""
         queued_at = time.monotonic()
         reason = ""
         for attempt in range(_ATTEMPTS):
             try:
                 async with asyncio.timeout(job.queue_time_ms / 1000):
-                    slot = await self._take(ahead=attempt > 0)
+                    slot = await self._take(client, ahead=attempt > 0)
             except TimeoutError:
                 reason = f"no slot became free within {job.queue_time_ms} ms"
                 break
@@ -115,7 +116,7 @@ class Pool:
             else:
                 self._give_back(slot)
 
-    async def _take(self, *, ahead: bool) -> Slot:
+    async def _take(self, client: str, *, ahead: bool) -> Slot:
         """A slot. Who comes back goes ahead of the line, however long it is: that job was accepted."""
         if self._draining:
             raise Draining
@@ -124,19 +125,20 @@ class Pool:
         if not ahead and len(self._line) >= self._queue_size:
             raise Busy(retry_after_ms=_RETRY_AFTER_MS)
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._line.insert(0 if ahead else len(self._line), place)
+        if ahead:
+            self._line.join_ahead(place)
+        else:
+            self._line.join(place, client)
         try:
             return await place
         except asyncio.CancelledError:
-            if place in self._line:
-                self._line.remove(place)
-            elif not place.cancelled() and place.exception() is None:
+            if not self._line.leave(place, client) and not place.cancelled() and place.exception() is None:
                 self._give_back(place.result())
             raise
 
     def _give_back(self, slot: Slot) -> None:
         while self._line:
-            place = self._line.popleft()
+            place = self._line.pop()
             if not place.done():
                 place.set_result(slot)
                 return

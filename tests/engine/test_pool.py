@@ -148,6 +148,19 @@ async def test_the_line_is_served_in_order(factory):
     assert [program for program, _ in factory.ran] == [SLEEPS, "a", "b", "c"]
 
 
+async def test_clients_take_turns_in_the_line(factory):
+    """One job of a client that came last runs before the second one of a client that came first."""
+    async with factory.pool() as pool:
+        running = await in_line(pool, job(SLEEPS))
+        waiting = []
+        for program, client in (("a1", "a"), ("a2", "a"), ("b1", "b")):
+            waiting.append(asyncio.create_task(pool.execute(job(program), client)))
+            await settle()
+        factory.released.set()
+        await asyncio.gather(*running, *waiting)
+    assert [program for program, _ in factory.ran] == [SLEEPS, "a1", "b1", "a2"]
+
+
 async def test_a_line_that_is_full_is_busy_and_says_when_to_come_back(factory):
     async with factory.pool(queue_size=1) as pool:
         tasks = await in_line(pool, job(SLEEPS), job("a"))
