@@ -1,0 +1,1 @@
+"""Longer measurements than `python -m engine bench`, each a command of its own."""

@@ -1,0 +1,107 @@
+"""Does an engine stay as it was? Many programs through one engine, with its speed and its belongings after every tenth.
+
+    python -m benchmarks.soak [--programs 200000]
+
+Prints one line per tenth. Exits with 1 where the last tenth took over 5 % more CPU time per program than the first one (time on
+the wall is the whole machine's), or where there are more descriptors, processes, mounts or cgroups, or memory grew by a tenth.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.flips import KINDS, LIMITS
+from engine.client import Client, Job, LocalEngine
+
+SLOWER, LARGER = 1.05, 1.10
+QUICK = ("prints", "passes", "is wrong", "raises", "is no Python", "answers calls", "reads")
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What an engine and its jails hold on to."""
+
+    descriptors: int
+    processes: int
+    mounts: int
+    cgroups: int
+    engine_pss_bytes: int
+    slots_pss_bytes: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Belongings":
+        """Of the engine with that process id."""
+        jails = _below(pid)
+        return cls(
+            descriptors=sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in (pid, *jails)),
+            processes=len(jails),
+            mounts=sum(Path(f"/proc/{each}/mountinfo").read_text().count("\n") for each in (pid, *jails)),
+            cgroups=sum(1 for _, folders, _ in os.walk("/sys/fs/cgroup") for name in folders if name.startswith("slot-")),
+            engine_pss_bytes=_pss_bytes(pid),
+            slots_pss_bytes=sum(map(_pss_bytes, jails)),
+        )
+
+
+def _below(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [each for child in children for each in (child, *_below(child))]
+
+
+def _pss_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of the engine and of its jails' processes, those that are gone included."""
+    ticks = 0
+    for each in (pid, *_below(pid)):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    """Run, measure between the tenths, judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--programs", type=int, default=200_000)
+    tenth = parser.parse_args().programs // 10
+    lines = []
+    with LocalEngine() as engine, Client(engine.address) as client:
+        pid = engine.pid
+        assert pid is not None
+        _run(client, 500)
+        for number in range(10):
+            began, used_s = time.monotonic(), _cpu_s(pid)
+            _run(client, tenth)
+            seconds, cpu_ms = time.monotonic() - began, (_cpu_s(pid) - used_s) * 1000 / tenth
+            lines.append({"programs": (number + 1) * tenth, "programs_per_second": tenth / seconds, "cpu_ms_per_program": cpu_ms})
+            lines[-1] |= asdict(Belongings.of(pid))
+            print(json.dumps({name: round(value, 3) for name, value in lines[-1].items()}), flush=True)
+    return _judge(lines[0], lines[-1])
+
+
+def _run(client: Client, count: int) -> None:
+    kinds = [(program, tests) for name, program, tests in KINDS if name in QUICK]
+    chosen = ((number, *kinds[number % len(kinds)]) for number in range(count))
+    jobs = (Job(id=str(number), program=program, tests=tests, limits=LIMITS) for number, program, tests in chosen)
+    answered = sum(1 for _ in client.execute_stream(jobs))
+    assert answered == count
+
+
+def _judge(first: dict[str, float], last: dict[str, float]) -> int:
+    faults = []
+    if last["cpu_ms_per_program"] > first["cpu_ms_per_program"] * SLOWER:
+        faults.append("it became slower")
+    faults += [f"more {name}" for name in ("descriptors", "processes", "mounts", "cgroups") if last[name] > first[name]]
+    faults += [f"{name} grew" for name in ("engine_pss_bytes", "slots_pss_bytes") if last[name] > first[name] * LARGER]
+    print(", ".join(faults) or "it is as it was", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
