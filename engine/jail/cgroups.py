@@ -166,7 +166,8 @@ class SlotGroup:
         names = _FILES[self._version]
         self._fds = {role: _open(self._memory / name) for role, name in names.items()}
         self._fds["forks"] = _open(self._pids / "pids.events")
-        self._limits: dict[Path, int] = {}
+        self._memory_limits = [file for name in _LIMIT_FILES[self._version] if (file := self._memory / name).exists()]
+        self._limits = (sys.maxsize, 0)
 
     @property
     def entrances(self) -> list[Path]:
@@ -181,11 +182,13 @@ class SlotGroup:
 
     def limit(self, memory_bytes: int, processes: int) -> None:
         """Bound the slot; only what differs from the last call is written. Raises OSError."""
-        if self._version == 2:
-            self._set(self._memory / "memory.max", memory_bytes)
-        else:
-            self._limit_memory_v1(memory_bytes)
-        self._set(self._pids / "pids.max", processes)
+        if self._limits == (memory_bytes, processes):
+            return
+        # In version 1 memory alone may never be bounded higher than memory with swap: the order depends on the direction.
+        for file in self._memory_limits if memory_bytes < self._limits[0] else reversed(self._memory_limits):
+            file.write_text(str(memory_bytes))
+        (self._pids / "pids.max").write_text(str(processes))
+        self._limits = (memory_bytes, processes)
 
     def reset_peak(self) -> None:
         """Forget the peak. Kernels before 6.12 cannot in version 2: there the peak is that of the slot's life."""
@@ -216,21 +219,8 @@ class SlotGroup:
         for folder in self._hierarchy.folders.values():
             _remove(folder)
 
-    def _limit_memory_v1(self, memory_bytes: int) -> None:
-        """Memory alone may never be bounded higher than memory with swap, so the order depends on the direction."""
-        files = [self._memory / "memory.limit_in_bytes", self._memory / "memory.memsw.limit_in_bytes"]
-        if memory_bytes > self._limits.get(files[0], sys.maxsize):
-            files.reverse()
-        for file in files:
-            if file.exists():
-                self._set(file, memory_bytes)
 
-    def _set(self, file: Path, value: int) -> None:
-        if self._limits.get(file) != value:
-            file.write_text(str(value))
-            self._limits[file] = value
-
-
+_LIMIT_FILES = {1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), 2: ("memory.max",)}
 _FILES = {
     1: {"events": "memory.oom_control", "now": "memory.usage_in_bytes", "peak": "memory.max_usage_in_bytes"},
     2: {"events": "memory.events", "now": "memory.current", "peak": "memory.peak"},

@@ -61,7 +61,8 @@ class Interpreter:
         Raises JailUnavailable where it does not run or is too old.
         """
         script = (
-            f"import sys, platform, compileall; compileall.compile_dir({str(INSIDE)!r}, quiet=2); print(sys.version_info >= (3, 12), platform.python_version(), sys.prefix, sys.base_prefix,"
+            f"import sys, platform, compileall; compileall.compile_dir({str(INSIDE)!r}, quiet=2);"
+            " print(sys.version_info >= (3, 12), platform.python_version(), sys.prefix, sys.base_prefix,"
             " getattr(sys, '_base_executable', sys.executable), sep='\\n')"
         )
         try:

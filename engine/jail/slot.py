@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +172,10 @@ class Slot:
 
     async def run(self, order: Order) -> Account:
         """Run a program. Cancelling this ends the program first. Raises SlotBroken."""
-        limits = {name: getattr(order.limits, name) for name in Limits.__slots__}
         output_bytes = order.limits.output_bytes
         message = {
             "kind": order.kind,
-            "limits": limits | {"baseline_bytes": self._baseline_bytes},
+            "limits": _plain(order.limits) | {"baseline_bytes": self._baseline_bytes},
             "bounds": [max(len(order.stdin), output_bytes), output_bytes, output_bytes, report_bound(order.limits)],
             "work_bytes": len(order.work),
             "tests_bytes": len(order.tests),
@@ -279,6 +279,11 @@ class Slot:
         self._fds = {}
         if self._group is not None:
             await asyncio.to_thread(self._group.close)
+
+
+@lru_cache(maxsize=256)
+def _plain(limits: Limits) -> dict[str, int]:
+    return {name: getattr(limits, name) for name in Limits.__slots__}
 
 
 def report_bound(limits: Limits) -> int:
