@@ -86,13 +86,14 @@ async def serve(
     announce: Callable[[str], None],
     ready: Callable[[Executor], Awaitable[None]] = probe,
     stream_window: int = 256,
+    gather_ms: float = 20,
     drain_time_ms: int = 30_000,
 ) -> None:
     """Serves until `stop`. `announce` is called with the address once jobs are accepted.
 
     Raises CannotListen for an address that cannot be had, and whatever `ready` raises.
     """
-    service = ExecutionService(executor, description, stream_window=stream_window)
+    service = ExecutionService(executor, description, stream_window=stream_window, gather_ms=gather_ms)
     state = health.aio.HealthServicer()
     server = grpc.aio.server(options=_OPTIONS)
     pb_grpc.add_ExecutionServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated without types

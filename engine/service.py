@@ -1,20 +1,22 @@
 """The RPCs of execution.proto over one narrow interface, `Executor`.
 
-Unary: convert, execute, convert back. Stream: one reader and one task per request under way.
+Unary: convert, execute, convert back. Stream: one reader, one task per program under way, one writer.
 
-    reader --window--> task per request --executor--> write, one at a time
+    reader --window--> task per program --executor--> outbox --> writer --window back--
 
-The reader takes a place in the window before it reads, and a place comes back only when its response has been written: so
-neither a client that writes faster than programs run nor one that reads slower than they finish makes anything pile up here.
-Every request that was read is answered exactly once, or the whole stream ends with a status. A client that cancels or
-vanishes cancels the handler, and with it, through the task group, every program of that client.
+The reader reads only while there is a place in the window and takes one for each request before its program starts; a place comes
+back only when the response has been written. So neither a client that writes faster than programs run nor one that reads slower
+than they finish makes anything pile up here. Every request that was read is answered exactly once, or the whole stream ends with
+a status. A client that cancels or vanishes cancels the handler, and with it, through the task group, all programs of the stream.
+
+A message costs about as much as a short program does, so responses are gathered, but never at the price of an idle slot: the
+writer waits for company only while so many programs of the stream are under way that the slots stay busy meanwhile.
 
 The service is in one of three states: starting (refuses), serving, draining (refuses, finishes what it accepted).
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -29,6 +31,9 @@ _log = logging.getLogger(__name__)
 
 type _Context = grpc.aio.ServicerContext[Any, Any]
 
+_PLENTY_PER_SLOT = 4
+"""Programs of a stream under way, for each slot, that keep the slots busy while a response is held back."""
+
 
 class Executor(Protocol):
     """Runs programs. Cancelling `execute` ends the program."""
@@ -39,12 +44,16 @@ class Executor(Protocol):
 
 
 class ExecutionService(pb_grpc.ExecutionServicer):
-    """The servicer. `stream_window` is the most requests of one stream under way at once."""
+    """The servicer.
 
-    def __init__(self, executor: Executor, description: Description, *, stream_window: int) -> None:
+    `stream_window` is the most requests of one stream under way at once, `gather_ms` the longest that a response is held back.
+    """
+
+    def __init__(self, executor: Executor, description: Description, *, stream_window: int, gather_ms: float = 20) -> None:
         self._executor = executor
         self._description = description
         self._stream_window = stream_window
+        self._gather_ms = gather_ms
         self._refusing: EngineError | None = Starting()
         self._calls = 0
         self._idle = asyncio.Event()
@@ -68,7 +77,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
     async def Execute(self, request: pb.ExecuteRequest, context: _Context) -> pb.ExecuteResponse:  # noqa: N802  # gRPC's name
         with _Call(self):
             try:
-                return await self._execute(request)
+                return await self.execute(self.accept(request))
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
                 await _abort(context, _refusal(request.id, error))
 
@@ -76,7 +85,8 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         with _Call(self):
             if self._refusing is not None:
                 await _abort(context, wire.refusal_of(self._refusing))
-            stream = _Stream(self.answer, context, self._stream_window)
+            plenty = _PLENTY_PER_SLOT * self._description.slots
+            stream = _Stream(self, context, window=self._stream_window, plenty=plenty, gather_ms=self._gather_ms)
             self._streams.add(stream)
             try:
                 await stream.run()
@@ -90,17 +100,13 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             await _abort(context, wire.refusal_of(self._refusing))
         return wire.message_from_description(self._description)
 
-    async def answer(self, request: pb.ExecuteRequest) -> pb.ExecuteResponse:
-        """The one response to a request of a stream, whatever happens to it."""
-        try:
-            return await self._execute(request)
-        except Exception as error:  # noqa: BLE001  # the edge: every error becomes a rejection
-            return wire.response_from_refusal(request.id, _refusal(request.id, error))
-
-    async def _execute(self, request: pb.ExecuteRequest) -> pb.ExecuteResponse:
+    def accept(self, request: pb.ExecuteRequest) -> Job:
+        """The job a request asks for. Raises what Execute answers with instead of running it."""
         if self._refusing is not None:
             raise self._refusing
-        job = wire.job_from_request(request, self._description)
+        return wire.job_from_request(request, self._description)
+
+    async def execute(self, job: Job) -> pb.ExecuteResponse:
         return wire.response_from_report(await self._executor.execute(job))
 
     def call_began(self) -> None:
@@ -127,16 +133,24 @@ class _Call:
 
 
 class _Stream:
-    """One ExecuteStream call. `ended_by` says what ended it before the client's last request was read and answered."""
+    """One ExecuteStream call. `ended_by` says what ended it before the client's last request was read and answered.
 
-    def __init__(self, answer: Callable[[pb.ExecuteRequest], Any], context: _Context, window: int) -> None:
+    Responses are held back only while more than `plenty` programs run.
+    """
+
+    def __init__(self, service: ExecutionService, context: _Context, *, window: int, plenty: int, gather_ms: float) -> None:
         self.ended_by: EngineError | None = None
-        self._answer = answer
+        self._service = service
         self._context = context
         self._window = asyncio.Semaphore(window)
-        self._writing = asyncio.Lock()
+        self._plenty = plenty
+        self._gather_s = gather_ms / 1000
         self._under_way: set[str] = set()
         self._reader: asyncio.Task[None] | None = None
+        self._reading = True
+        self._outbox: wire.Outbox[pb.ExecuteResponse] = wire.Outbox()
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
 
     def stop_reading(self, reason: EngineError) -> None:
         if self._reader is not None and self._reader.cancel():
@@ -146,26 +160,71 @@ class _Stream:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._reader = tasks.create_task(self._read(tasks))
+                self._reader.add_done_callback(self._read_all)
+                tasks.create_task(self._write())
         except* BadJob as faults:
             self.ended_by = next(fault for fault in faults.exceptions if isinstance(fault, BadJob))
+        finally:
+            self._stop_timer()
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         while True:
-            await self._window.acquire()
-            request = await self._context.read()
-            if request is grpc.aio.EOF:
+            async with self._window:  # nothing is read that could not start, and nobody else takes the place
+                pass
+            message = await self._context.read()
+            if message is grpc.aio.EOF:
                 return
-            if request.id in self._under_way:
-                raise BadJob(f"two requests with the id {request.id[:80]!r} are under way; give each its own")
-            self._under_way.add(request.id)
-            tasks.create_task(self._respond(request))
+            for request in message.requests:
+                await self._window.acquire()
+                self._start(request, tasks)
 
-    async def _respond(self, request: pb.ExecuteRequest) -> None:
-        response = await self._answer(request)
-        self._under_way.discard(request.id)
-        async with self._writing:
-            await self._context.write(response)
-        self._window.release()
+    def _read_all(self, _: object) -> None:
+        self._reading = False
+        self._due.set()
+
+    def _start(self, request: pb.ExecuteRequest, tasks: asyncio.TaskGroup) -> None:
+        if request.id in self._under_way:
+            raise BadJob(f"two requests with the id {request.id[:80]!r} are under way; give each its own")
+        self._under_way.add(request.id)
+        try:
+            job = self._service.accept(request)
+        except Exception as error:  # noqa: BLE001  # the edge: every error becomes a rejection
+            self._answer(wire.response_from_refusal(request.id, _refusal(request.id, error)))
+        else:
+            tasks.create_task(self._execute(job))  # the job, so that the message it came in can go
+
+    async def _execute(self, job: Job) -> None:
+        try:
+            response = await self._service.execute(job)
+        except Exception as error:  # noqa: BLE001  # the edge, as above
+            response = wire.response_from_refusal(job.id, _refusal(job.id, error))
+        self._answer(response)
+
+    def _answer(self, response: pb.ExecuteResponse) -> None:
+        self._outbox.put(response)
+        running = len(self._under_way) - len(self._outbox)
+        if running <= self._plenty or self._outbox.full:
+            self._due.set()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._gather_s, self._due.set)
+
+    async def _write(self) -> None:
+        while self._reading or self._under_way:
+            await self._due.wait()
+            group = self._outbox.take()
+            if not self._outbox:
+                self._due.clear()
+                self._stop_timer()
+            if group:
+                self._under_way.difference_update(response.id for response in group)
+                await self._context.write(pb.ExecuteStreamResponse(responses=group))
+            for _ in group:
+                self._window.release()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _refusal(job_id: str, error: Exception) -> wire.Refusal:

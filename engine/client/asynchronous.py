@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine import wire
 from engine.client.connection import Connection
-from engine.client.stream import JobStream
+from engine.client.stream import JobStream, Result
 from engine.errors import Busy, Unavailable
 from engine.records import Description, Job, Report
 from protos.execution.v1 import execution_pb2 as pb
@@ -64,19 +64,24 @@ class AsyncClient:
         names it; that, leaving the iteration (contextlib.aclosing does so at once) and cancellation end what is under way.
         Raises also what `jobs` raises, Unavailable where the engine is being stopped, ConnectionFailed, EngineGone, EngineFault.
         """
-        stream = await self.open_stream(window)
-        feeder = asyncio.create_task(_feed(stream, jobs))
+        results: asyncio.Queue[Result] = asyncio.Queue()
+        room = asyncio.Semaphore(window)
+        stream = await self.open_stream(results.put_nowait)
+        feeder = asyncio.create_task(_feed(stream, jobs, room))
         try:
-            while (report := await stream.receive()) is not None:
-                yield report
+            while (result := await results.get()) is not None:
+                if isinstance(result, BaseException):
+                    raise result
+                room.release()
+                yield result
         finally:
             feeder.cancel()
             await asyncio.wait({feeder})
             await stream.close()
 
-    async def open_stream(self, window: int = DEFAULT_WINDOW) -> JobStream:
-        """The sending and receiving halves of `execute_stream`, for those who drive them on their own. To be closed."""
-        return await JobStream.open(self._connection, window)
+    async def open_stream(self, deliver: Callable[[Result], None]) -> JobStream:
+        """What `execute_stream` is made of, for those who count on their own what is under way. To be closed."""
+        return await JobStream.open(self._connection, deliver)
 
     async def describe(self) -> Description:
         """What the engine runs and allows. Raises as `execute`."""
@@ -125,11 +130,13 @@ class AsyncClient:
             await asyncio.sleep(delay)
 
 
-async def _feed(stream: JobStream, jobs: AsyncIterable[Job] | Iterable[Job]) -> None:
+async def _feed(stream: JobStream, jobs: AsyncIterable[Job] | Iterable[Job], room: asyncio.Semaphore) -> None:
     try:
         async for job in _each(jobs):
-            await stream.send(job)
-        await stream.finish()
+            request = stream.request(job)
+            await room.acquire()
+            stream.send(request)
+        stream.finish()
     except Exception as error:  # noqa: BLE001  # whatever the jobs raise reaches the consumer of the reports
         stream.fail(error)
 
@@ -141,3 +148,4 @@ async def _each(jobs: AsyncIterable[Job] | Iterable[Job]) -> AsyncIterator[Job]:
     else:
         for job in jobs:
             yield job
+            await asyncio.sleep(0)  # what was sent and what came get their turn before the next one is taken

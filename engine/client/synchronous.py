@@ -2,18 +2,27 @@
 
 A thin front of `AsyncClient`, whose event loop runs in a thread of the client's own. The iterable given to `execute_stream`
 runs in the caller's thread, between the reports it is given: so jobs may come from anything that is bound to a thread.
+
+    caller: job -> request -> handover ┊ loop: stream -> call -> engine
+                    report <- results  ┊ <- stream <- call <-
+
+Waking another thread costs more than a request does. So the caller makes its requests and counts them against the window itself,
+wakes the loop once for all that have gathered, and takes the reports from a queue.
 """
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 from engine.client.asynchronous import DEFAULT_ADDRESS, DEFAULT_WINDOW, AsyncClient
-from engine.client.stream import JobStream
+from engine.client.stream import JobStream, Result
 from engine.records import Description, Job, Report
+from protos.execution.v1 import execution_pb2 as pb
 
 
 class Client:
@@ -48,16 +57,19 @@ class Client:
         """Runs many jobs, yielding each report as soon as its program is done. See `AsyncClient.execute_stream`.
 
         Up to `window` jobs are taken before the first report is waited for; what is done meanwhile is yielded between them.
+        No job is taken before there is room for it.
         """
-        with self._stream(window) as stream:
+        results: SimpleQueue[Result] = SimpleQueue()
+        with self._stream(results) as handover:
+            under_way = 0
             for job in jobs:
-                while stream.full and (report := self._run(stream.receive())) is not None:
+                handover.send(job)
+                under_way += 1
+                while (under_way >= window or not results.empty()) and (report := _given(results)) is not None:
+                    under_way -= 1
                     yield report
-                self._run(stream.send(job))
-                while (report := self._run(_ready(stream))) is not None:
-                    yield report
-            self._run(stream.finish())
-            while (report := self._run(stream.receive())) is not None:
+            handover.finish()
+            while (report := _given(results)) is not None:
                 yield report
 
     def describe(self) -> Description:
@@ -69,10 +81,10 @@ class Client:
         self._run(self._client.wait_ready(timeout_ms))
 
     @contextmanager
-    def _stream(self, window: int) -> Iterator[JobStream]:
-        stream = self._run(self._client.open_stream(window))
+    def _stream(self, results: SimpleQueue[Result]) -> "Iterator[_Handover]":
+        stream = self._run(self._client.open_stream(results.put))
         try:
-            yield stream
+            yield _Handover(self._loop, stream)
         finally:
             self._run(stream.close())
 
@@ -85,5 +97,33 @@ class Client:
             raise
 
 
-async def _ready(stream: JobStream) -> Report | None:
-    return stream.receive_nowait()
+class _Handover:
+    """Requests on their way from the caller's thread to the loop's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stream: JobStream) -> None:
+        self._loop = loop
+        self._stream = stream
+        self._requests: deque[pb.ExecuteRequest] = deque()
+        self._called = False
+
+    def send(self, job: Job) -> None:
+        """Raises BadJob, see JobStream.request."""
+        self._requests.append(self._stream.request(job))
+        if not self._called:
+            self._called = True
+            self._loop.call_soon_threadsafe(self._receive)
+
+    def finish(self) -> None:
+        self._loop.call_soon_threadsafe(self._stream.finish)  # behind the last _receive
+
+    def _receive(self) -> None:
+        self._called = False  # first: what is appended from here on is found below, or calls again
+        while self._requests:
+            self._stream.send(self._requests.popleft())
+
+
+def _given(results: SimpleQueue[Result]) -> Report | None:
+    result = results.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -1,9 +1,11 @@
 """The door: the only place where wire messages become records and records become wire messages.
 
 `values` carries plain Python data, `jobs` the requests, `reports` the answers, `refusals` the errors; `acceptance` says which
-jobs an engine takes. Whatever comes in is checked here, once, so that everything behind the door can rely on its records.
+jobs an engine takes, `groups` how much goes into one message of a stream. Whatever comes in is checked here, once, so that
+everything behind the door can rely on its records.
 """
 
+from engine.wire.groups import Outbox
 from engine.wire.jobs import MAX_MESSAGE_BYTES, job_from_request, request_from_job
 from engine.wire.refusals import (
     Refusal,
@@ -22,6 +24,7 @@ from engine.wire.reports import (
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "Outbox",
     "Refusal",
     "description_from_message",
     "error_from_rejection",

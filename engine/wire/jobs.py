@@ -31,7 +31,10 @@ from engine.wire.values import message_from_value, value_from_message
 from protos.execution.v1 import execution_pb2 as pb
 
 MAX_MESSAGE_BYTES = 64 * MIB
-"""Of one request or response, in both directions, on both sides."""
+"""Of one message, in both directions, on both sides."""
+
+LARGEST_REQUEST_BYTES = MAX_MESSAGE_BYTES - 64
+"""On a stream a request lies within a message, which adds its length and the number of a field."""
 
 DEFAULT_QUEUE_TIME_MS: int = 600_000
 """What a request without a queue time waits at most."""
@@ -54,8 +57,8 @@ def request_from_job(job: Job) -> pb.ExecuteRequest:
         queue_time_ms=job.queue_time_ms,
     )
     _add_tests(request, job.tests)
-    if (size := request.ByteSize()) > MAX_MESSAGE_BYTES:
-        raise BadJob(f"job {job.id!r} has {size} bytes; the most is {MAX_MESSAGE_BYTES}")
+    if (size := request.ByteSize()) > LARGEST_REQUEST_BYTES:
+        raise BadJob(f"job {job.id!r} has {size} bytes; the most is {LARGEST_REQUEST_BYTES}")
     return request
 
 

@@ -100,7 +100,7 @@ async def nothing_to_prove(_: object) -> None:
 
 @asynccontextmanager
 async def fake_engine(
-    folder: Path, *, stream_window=8, drain_time_ms=60_000, ready: Ready = nothing_to_prove
+    folder: Path, *, stream_window=8, gather_ms=20.0, drain_time_ms=60_000, ready: Ready = nothing_to_prove
 ) -> AsyncIterator[FakeEngine]:
     """An engine that listens on a socket in `folder` and executes nothing real."""
     executor, stop, announced = FakeExecutor(), Stop(), asyncio.Event()
@@ -113,6 +113,7 @@ async def fake_engine(
         announce=lambda _: announced.set(),
         ready=ready,
         stream_window=stream_window,
+        gather_ms=gather_ms,
         drain_time_ms=drain_time_ms,
     )
     task = asyncio.create_task(serving)

@@ -29,6 +29,8 @@ from engine.client import (
     Unavailable,
     Verdict,
 )
+from engine.client.connection import Connection
+from engine.client.stream import JobStream
 from tests.engine.fakes import DESCRIPTION, fake_engine
 
 FAKE = (sys.executable, "-m", "tests.engine.fake_main")
@@ -131,6 +133,98 @@ async def test_jobs_are_taken_as_there_is_room(tmp_path, both):
         engine.executor.released.set()
         assert len(await streaming) == 100
         assert engine.executor.most_running == 5
+
+
+async def test_jobs_that_gathered_are_sent_together(tmp_path):
+    """What came while a message was on its way goes into the next one."""
+
+    class Call:
+        """A call whose messages leave one by one, as the test lets them."""
+
+        def __init__(self):
+            self.written: asyncio.Queue[list[str]] = asyncio.Queue()
+            self.leaves = asyncio.Semaphore(0)
+
+        async def write(self, message):
+            self.written.put_nowait([request.id for request in message.requests])
+            await self.leaves.acquire()
+
+        async def read(self):
+            await asyncio.Event().wait()
+
+        def cancel(self):
+            pass
+
+    call = Call()
+    stream = JobStream(Connection(f"unix:{tmp_path}/nobody"), call, lambda _: None)
+    first, *rest = [stream.request(job) for job in jobs_named(range(40))]
+    stream.send(first)
+    assert await call.written.get() == ["0"]
+    for request in rest:
+        stream.send(request)
+    call.leaves.release()
+    assert await call.written.get() == [str(number) for number in range(1, 33)]
+    call.leaves.release()
+    assert await call.written.get() == [str(number) for number in range(33, 40)]
+    await stream.close()
+
+
+async def test_the_synchronous_client_takes_no_job_before_there_is_room(tmp_path):
+    """And takes them in the caller's thread, between the reports that it yields."""
+    events, threads = [], set()
+
+    def jobs():
+        for job in jobs_named(range(20)):
+            threads.add(threading.get_ident())
+            events.append("job")
+            yield job
+
+    def consume(window):
+        events.clear()
+        threads.clear()
+        with Client(engine.address) as client:
+            for _ in client.execute_stream(jobs(), window=window):
+                events.append("report")
+        return threading.get_ident()
+
+    async with fake_engine(tmp_path) as engine:
+        assert {await asyncio.to_thread(consume, 3)} == threads
+        ahead = [events[:end].count("job") - events[:end].count("report") for end in range(1, len(events) + 1)]
+        assert max(ahead) <= 3
+        await asyncio.to_thread(consume, 1)
+        assert events == ["job", "report"] * 20
+
+
+def test_an_interrupt_ends_a_synchronous_stream():
+    """Ctrl-C reaches a caller that waits for reports, and leaves the client usable."""
+    taken = threading.Event()
+
+    def jobs():
+        yield Job(id="a", program="hold")
+        taken.set()
+
+    def interrupt():
+        taken.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with LocalEngine(command=FAKE) as engine, Client(engine.address) as client:
+        interrupter = threading.Thread(target=interrupt)
+        interrupter.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(client.execute_stream(jobs()))
+        interrupter.join()
+        assert client.execute(Job(id="a", program="pass")).verdict is Verdict.PASSED
+
+
+async def test_closing_a_client_ends_its_streams(tmp_path):
+    """Whoever waits for a report is told."""
+    async with fake_engine(tmp_path) as engine, AsyncClient(engine.address) as client:
+        reports = client.execute_stream(jobs_named("a", "hold"))
+        waiting = asyncio.ensure_future(anext(reports))
+        await engine.executor.running_are(1)
+        await client.close()
+        with pytest.raises(EngineError, match="closed after 0 of 1 reports"):
+            await waiting
 
 
 async def test_a_job_used_twice_is_refused(tmp_path, both):

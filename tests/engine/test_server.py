@@ -13,6 +13,8 @@ from engine import wire
 from engine.errors import Busy, CannotListen, JailUnavailable, Unavailable
 from engine.records import Job, Report, Verdict
 from engine.server import Stop, probe, serve
+from engine.service import ExecutionService
+from engine.wire.groups import GROUP_BYTES, GROUP_LENGTH
 from protos.execution.v1 import execution_pb2 as pb
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 from tests.engine.fakes import DESCRIPTION, FakeExecutor, fake_engine, nothing_to_prove
@@ -26,6 +28,22 @@ async def stub_of(engine):
 
 def request(name, program="pass"):
     return wire.request_from_job(Job(id=name, program=program))
+
+
+def together(*requests):
+    """One message of a stream."""
+    return pb.ExecuteStreamRequest(requests=requests)
+
+
+async def answer(call):
+    """The one response of the next message."""
+    [response] = (await call.read()).responses
+    return response
+
+
+async def answers(call):
+    """All responses until the stream ends."""
+    return [response async for message in call for response in message.responses]
 
 
 def retry_after_ms(error):
@@ -84,7 +102,7 @@ async def test_a_client_that_vanishes_ends_its_programs(tmp_path):
         async with stub_of(engine) as stub:
             call = stub.ExecuteStream()
             for name in "abc":
-                await call.write(request(name, "hold"))
+                await call.write(together(request(name, "hold")))
             await engine.executor.running_are(3)
         await engine.executor.running_are(0)
         assert sorted(engine.executor.cancelled) == ["a", "b", "c"]
@@ -96,24 +114,25 @@ async def test_every_request_of_a_stream_is_answered_exactly_once(tmp_path):
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
         call = stub.ExecuteStream()
         for name, program in programs.items():
-            await call.write(pb.ExecuteRequest(id=name, program=pb.Program(language="python", source=program.encode())))
+            plain = pb.Program(language="python", source=program.encode())
+            await call.write(together(pb.ExecuteRequest(id=name, program=plain)))
         await call.done_writing()
-        answers = [response async for response in call]
-    assert sorted(answer.id for answer in answers) == sorted(programs)
-    codes = {answer.id: answer.rejected.code for answer in answers}
+        responses = await answers(call)
+    assert sorted(response.id for response in responses) == sorted(programs)
+    codes = {response.id: response.rejected.code for response in responses}
     assert codes == {"a": 0, "b": 13, "c": 8, "d": 0, "": 3}
-    assert {answer.id: answer.rejected.retry_after_ms for answer in answers}["c"] == 1
+    assert {response.id: response.rejected.retry_after_ms for response in responses}["c"] == 1
 
 
 async def test_answers_come_as_they_are_done(tmp_path):
     """A program that takes long holds nobody up."""
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
         call = stub.ExecuteStream()
-        await call.write(request("slow", "hold"))
-        await call.write(request("quick"))
-        assert (await call.read()).id == "quick"
+        await call.write(together(request("slow", "hold")))
+        await call.write(together(request("quick")))
+        assert (await answer(call)).id == "quick"
         engine.executor.released.set()
-        assert (await call.read()).id == "slow"
+        assert (await answer(call)).id == "slow"
 
 
 async def test_no_more_than_a_window_of_a_stream_is_under_way(tmp_path):
@@ -121,20 +140,141 @@ async def test_no_more_than_a_window_of_a_stream_is_under_way(tmp_path):
     async with fake_engine(tmp_path, stream_window=3) as engine, stub_of(engine) as stub:
         call = stub.ExecuteStream()
         for number in range(10):
-            await call.write(request(str(number), "hold"))
+            await call.write(together(request(str(number), "hold")))
         await call.done_writing()
         await engine.executor.running_are(3)
         engine.executor.released.set()
-        assert len([response async for response in call]) == 10
+        assert len(await answers(call)) == 10
         assert engine.executor.most_running == 3
+
+
+async def test_a_message_may_hold_more_requests_than_the_window(tmp_path):
+    """They start as others are answered."""
+    async with fake_engine(tmp_path, stream_window=3) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        await call.write(together(*(request(str(number), "hold") for number in range(10))))
+        await call.done_writing()
+        await engine.executor.running_are(3)
+        engine.executor.released.set()
+        assert {response.id for response in await answers(call)} == set("0123456789")
+        assert engine.executor.most_running == 3
+
+
+async def test_grouping_means_nothing(tmp_path):
+    """Faulty and good requests in one message, and messages without any, are answered as they would be one by one."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        for message in (together(), together(request("a"), request("b", "crash")), together(), together(request("c"))):
+            await call.write(message)
+        await call.done_writing()
+        codes = {response.id: response.rejected.code for response in await answers(call)}
+    assert codes == {"a": 0, "b": 13, "c": 0}
+
+
+MINUTE_MS = 60_000.0
+PLENTY = 4 * DESCRIPTION.slots
+"""As many programs under way leave no slot idle."""
+
+
+@asynccontextmanager
+async def stream_with(folder, running, gather_ms):
+    """A stream on which so many programs run."""
+    async with fake_engine(folder, stream_window=64, gather_ms=gather_ms) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        await call.write(together(*(request(f"hold {number}", "hold") for number in range(running))))
+        await engine.executor.running_are(running)
+        yield engine, call
+
+
+async def test_nothing_is_held_back_while_few_are_under_way(tmp_path):
+    """A slot could be idle, or the client wait for just this one."""
+    async with stream_with(tmp_path, PLENTY, MINUTE_MS) as (_, call):
+        await call.write(together(request("a")))
+        assert (await answer(call)).id == "a"
+
+
+async def test_responses_are_gathered_while_many_are_under_way(tmp_path):
+    """As many as a group holds go out in one message."""
+    async with stream_with(tmp_path, PLENTY + 1, MINUTE_MS) as (_, call):
+        names = [str(number) for number in range(GROUP_LENGTH)]
+        await call.write(together(*map(request, names[:10])))
+        await call.write(together(*map(request, names[10:])))
+        assert [response.id for response in (await call.read()).responses] == names
+
+
+async def test_a_response_is_not_held_back_for_long(tmp_path):
+    """Also where no others follow."""
+    async with stream_with(tmp_path, PLENTY + 1, 1) as (_, call):
+        await call.write(together(request("a")))
+        assert (await answer(call)).id == "a"
+
+
+async def test_what_was_held_back_goes_out_when_few_are_left(tmp_path):
+    """The time does not have to pass."""
+    async with stream_with(tmp_path, PLENTY + 1, MINUTE_MS) as (engine, call):
+        await call.write(together(request("a")))
+        await call.done_writing()
+        engine.executor.released.set()
+        assert len(await answers(call)) == PLENTY + 2
+
+
+async def test_a_large_response_goes_alone(tmp_path):
+    """A group never grows beyond what a message may hold."""
+    large = "echo: " + "x" * GROUP_BYTES
+    async with stream_with(tmp_path, PLENTY + 1, MINUTE_MS) as (_, call):
+        await call.write(together(request("a"), request("b"), request("c", large)))
+        assert [response.id for response in (await call.read()).responses] == ["a", "b"]
+        assert (await answer(call)).id == "c"
+
+
+async def test_a_client_that_does_not_read_is_not_run_ahead_of(tmp_path):
+    """A place in the window comes back only with a response that is written."""
+
+    class Context:
+        """A call whose one message is there and whose responses leave as the test lets them."""
+
+        def __init__(self):
+            self.incoming = [together(*(request(str(number)) for number in range(10)))]
+            self.answered = []
+            self.leaves = asyncio.Semaphore(0)
+
+        async def read(self):
+            return self.incoming.pop() if self.incoming else grpc.aio.EOF
+
+        async def write(self, message):
+            await self.leaves.acquire()
+            self.answered += [response.id for response in message.responses]
+
+    executor, context = FakeExecutor(), Context()
+    service = ExecutionService(executor, DESCRIPTION, stream_window=3)
+    service.open()
+    call = asyncio.create_task(service.ExecuteStream(None, context))  # type: ignore[arg-type]  # as much of a context as is used
+    for _ in range(100):
+        await asyncio.sleep(0)  # everything that can run has run
+    assert len(executor.jobs) == 3
+    for _ in range(10):
+        context.leaves.release()
+    await call
+    assert sorted(context.answered) == list("0123456789")
 
 
 async def test_two_requests_with_one_id_end_the_stream(tmp_path):
     """Their answers could not be told apart."""
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
         call = stub.ExecuteStream()
-        await call.write(request("a", "hold"))
-        await call.write(request("a", "hold"))
+        await call.write(together(request("a", "hold")))
+        await call.write(together(request("a", "hold")))
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call.read()
+        assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        await engine.executor.running_are(0)
+
+
+async def test_two_requests_with_one_id_in_one_message_end_the_stream(tmp_path):
+    """As in two messages."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream()
+        await call.write(together(request("a", "hold"), request("a", "hold")))
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await call.read()
         assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -146,8 +286,8 @@ async def test_an_id_may_be_used_again_once_it_is_answered(tmp_path):
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
         call = stub.ExecuteStream()
         for _ in range(3):
-            await call.write(request("a"))
-            assert (await call.read()).id == "a"
+            await call.write(together(request("a")))
+            assert (await answer(call)).id == "a"
 
 
 async def test_until_it_is_ready_it_is_not_serving(tmp_path):
@@ -211,7 +351,7 @@ async def test_stopping_finishes_what_was_accepted_and_takes_nothing_new(tmp_pat
     """The first stage of stopping: drain."""
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
         call = stub.ExecuteStream()
-        await call.write(request("before", "hold"))
+        await call.write(together(request("before", "hold")))
         await engine.executor.running_are(1)
         engine.stop.ask()
         with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -219,7 +359,7 @@ async def test_stopping_finishes_what_was_accepted_and_takes_nothing_new(tmp_pat
         assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
         assert retry_after_ms(failure.value) > 0
         engine.executor.released.set()
-        assert (await call.read()).id == "before"
+        assert (await answer(call)).id == "before"
         with pytest.raises(grpc.aio.AioRpcError) as end:
             await call.read()
         assert end.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -245,7 +385,7 @@ async def test_a_drain_has_an_end(tmp_path):
     """A program that does not finish in time is cancelled."""
     async with fake_engine(tmp_path, drain_time_ms=1) as engine, stub_of(engine) as stub:
         call = stub.ExecuteStream()
-        await call.write(request("a", "hold"))
+        await call.write(together(request("a", "hold")))
         await engine.executor.running_are(1)
         engine.stop.ask()
         await engine.task
@@ -331,16 +471,20 @@ async def test_a_message_that_cannot_be_read_does_not_harm_the_engine(tmp_path):
     """Data nested deeper than protobuf's parser goes fails that call and no other."""
     message = b""
     for field in (*(1, 8) * 100, 3, 2, 5):  # items of a list of items ..., expected, tests, function_tests
-        message = bytes([field << 3 | 2]) + _varint(len(message)) + message
+        message = _within(field, message)
     async with fake_engine(tmp_path) as engine, grpc.aio.insecure_channel(engine.address) as channel, stub_of(engine) as stub:
         raw: Any = channel.unary_unary("/rrtf.execution.v1.Execution/Execute")
         with pytest.raises(grpc.aio.AioRpcError):
             await raw(message)
         stream: Any = channel.stream_stream("/rrtf.execution.v1.Execution/ExecuteStream")()
-        await stream.write(message)
+        await stream.write(_within(1, message))
         with pytest.raises(grpc.aio.AioRpcError):
             await stream.read()
         assert (await stub.Execute(request("a"))).id == "a"
+
+
+def _within(field, message):
+    return bytes([field << 3 | 2]) + _varint(len(message)) + message
 
 
 def _varint(number):

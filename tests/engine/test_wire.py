@@ -29,6 +29,8 @@ from engine.records import (
     Trust,
     Verdict,
 )
+from engine.wire.groups import GROUP_BYTES, GROUP_LENGTH, Outbox
+from engine.wire.jobs import LARGEST_REQUEST_BYTES
 from engine.wire.values import MAX_DEPTH, message_from_value, value_from_message
 from protos.execution.v1 import execution_pb2 as pb
 from tests.engine.fakes import DESCRIPTION
@@ -291,6 +293,41 @@ def test_a_verdict_from_the_future_is_an_error():
     """A client does not take an answer it cannot read for another one."""
     with pytest.raises(EngineFault, match="VERDICT_99"):
         wire.report_from_message("a", pb.Report(verdict=99))  # type: ignore[arg-type]  # proto3 enumerations are open
+
+
+@given(st.lists(st.integers(0, 2 * GROUP_BYTES), max_size=100))
+def test_groups_keep_order_and_bounds(sizes):
+    """Nothing is lost or overtaken; a group is no larger than it may be, or it is one message."""
+
+    class Message:
+        def __init__(self, size):
+            self.size = size
+
+        def ByteSize(self):  # noqa: N802  # protobuf's name
+            return self.size
+
+    outbox: Outbox[Message] = Outbox()
+    for size in sizes:
+        outbox.put(Message(size))
+    assert outbox.full == (len(sizes) >= GROUP_LENGTH or sum(sizes) >= GROUP_BYTES)
+    groups = []
+    while outbox:
+        groups.append([message.size for message in outbox.take()])
+    assert [size for group in groups for size in group] == sizes
+    assert all(len(group) == 1 or (len(group) <= GROUP_LENGTH and sum(group) <= GROUP_BYTES) for group in groups)
+    assert not outbox.full
+    assert outbox.take() == []
+
+
+def test_the_largest_job_fits_into_a_message_of_a_stream():
+    """What is taken for a job of its own can be sent on a stream too."""
+    size = wire.request_from_job(replace(JOB, stdin=bytes(2**25))).ByteSize()
+    room = LARGEST_REQUEST_BYTES - size + 2**25
+    largest = wire.request_from_job(replace(JOB, stdin=bytes(room)))
+    assert largest.ByteSize() == LARGEST_REQUEST_BYTES
+    assert pb.ExecuteStreamRequest(requests=[largest]).ByteSize() <= wire.MAX_MESSAGE_BYTES
+    with pytest.raises(BadJob, match="the most is"):
+        wire.request_from_job(replace(JOB, stdin=bytes(room + 1)))
 
 
 def test_a_description_arrives_as_it_left():

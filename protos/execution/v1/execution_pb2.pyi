@@ -88,6 +88,18 @@ TRUST_COMPARED_OUTSIDE: Trust
 TRUST_EXAMINED: Trust
 TRUST_EXAMINED_DELEGATED: Trust
 
+class ExecuteStreamRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[ExecuteRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[ExecuteRequest, _Mapping]]] = ...) -> None: ...
+
+class ExecuteStreamResponse(_message.Message):
+    __slots__ = ("responses",)
+    RESPONSES_FIELD_NUMBER: _ClassVar[int]
+    responses: _containers.RepeatedCompositeFieldContainer[ExecuteResponse]
+    def __init__(self, responses: _Optional[_Iterable[_Union[ExecuteResponse, _Mapping]]] = ...) -> None: ...
+
 class ExecuteRequest(_message.Message):
     __slots__ = ("id", "program", "limits", "stdio_tests", "function_tests", "assert_tests", "stop_rule", "queue_time_ms")
     ID_FIELD_NUMBER: _ClassVar[int]

@@ -41,8 +41,8 @@ class ExecutionStub:
                 _registered_method=True)
         self.ExecuteStream = channel.stream_stream(
                 '/rrtf.execution.v1.Execution/ExecuteStream',
-                request_serializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteRequest.SerializeToString,
-                response_deserializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteResponse.FromString,
+                request_serializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteStreamRequest.SerializeToString,
+                response_deserializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteStreamResponse.FromString,
                 _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/rrtf.execution.v1.Execution/Describe',
@@ -70,11 +70,17 @@ class ExecutionServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExecuteStream(self, request_iterator, context):
-        """Runs many programs; each response carries the id of its request and is sent as soon as that program is done,
-        so responses come in any order. Every request is answered by exactly one response, also where the
-        request itself is at fault: then `rejected` says what Execute would have said as a status.
+        """Runs many programs. Each response carries the id of its request, and responses come in any order: a program that takes
+        long holds nobody up. Every request is answered by exactly one response, also where the request itself is at fault:
+        then `rejected` says what Execute would have said as a status.
+
+        A message of the stream holds any number of requests or responses. How they are grouped means nothing and need not be the
+        same on the way back; it only saves the cost of a message. While few of a stream's programs are under way each response is
+        sent as soon as its program is done. While more are under way than keep every slot busy, the server may hold a response
+        back for 20 ms at most, to send it with others.
+
         The server reads no further requests while too many of this stream's programs wait: write as fast as you like,
-        flow control slows you down.
+        flow control slows you down. A message may hold more requests than that; they start as others are answered.
 
         INVALID_ARGUMENT    two requests with the same id are under way at once. Ends the stream.
         UNAVAILABLE         the server is draining: programs accepted before are still answered, later ones were not run.
@@ -100,8 +106,8 @@ def add_ExecutionServicer_to_server(servicer, server):
             ),
             'ExecuteStream': grpc.stream_stream_rpc_method_handler(
                     servicer.ExecuteStream,
-                    request_deserializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteRequest.FromString,
-                    response_serializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteResponse.SerializeToString,
+                    request_deserializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteStreamRequest.FromString,
+                    response_serializer=protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteStreamResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -161,8 +167,8 @@ class Execution:
             request_iterator,
             target,
             '/rrtf.execution.v1.Execution/ExecuteStream',
-            protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteRequest.SerializeToString,
-            protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteResponse.FromString,
+            protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteStreamRequest.SerializeToString,
+            protos_dot_execution_dot_v1_dot_execution__pb2.ExecuteStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
