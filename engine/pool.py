@@ -27,7 +27,9 @@ from engine.verdict import CellFailed
 
 _ATTEMPTS = 2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
-_RETRY_AFTER_MS = 200
+_SHORTEST_RETRY_MS, _LONGEST_RETRY_MS = 50, 30_000
+_MEMORY = 0.95
+"""How much of the mean time of a job is that of the jobs before the last one."""
 
 type OpenSlot = Callable[[int], Awaitable[Slot]]
 type Sleep = Callable[[float], Awaitable[None]]
@@ -47,6 +49,7 @@ class Pool:
         self._sleep = sleep
         self._repairs: set[asyncio.Task[None]] = set()
         self._prepared = PreparedTests()
+        self._job_s = 0.0
         self._draining = False
 
     @classmethod
@@ -105,12 +108,14 @@ class Pool:
         return Report(id=job.id, verdict=Verdict.INFRASTRUCTURE_ERROR, cause=cause, queue_time_ms=waited_ms)
 
     async def _run(self, job: Job, slot: Slot) -> Report:
+        began = time.monotonic()
         try:
             return await execution.execute(job, slot.run, self._prepared)
         except CellFailed:
             slot.broken = True
             raise
         finally:
+            self._job_s = _MEMORY * self._job_s + (1 - _MEMORY) * (time.monotonic() - began)
             if slot.broken:
                 self._replace(slot)
             else:
@@ -123,7 +128,7 @@ class Pool:
         if self._free:
             return self._free.popleft()
         if not ahead and len(self._line) >= self._queue_size:
-            raise Busy(retry_after_ms=_RETRY_AFTER_MS)
+            raise Busy(retry_after_ms=self._line_ms())
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         if ahead:
             self._line.join_ahead(place)
@@ -135,6 +140,11 @@ class Pool:
             if not self._line.leave(place, client) and not place.cancelled() and place.exception() is None:
                 self._give_back(place.result())
             raise
+
+    def _line_ms(self) -> int:
+        """How long the line will probably take, in ms: who is refused need not ask before."""
+        expected_ms = len(self._line) * self._job_s * 1000 / max(1, len(self._numbers))
+        return max(_SHORTEST_RETRY_MS, min(_LONGEST_RETRY_MS, round(expected_ms)))
 
     def _give_back(self, slot: Slot) -> None:
         while self._line:
