@@ -50,7 +50,7 @@ def _with_new_tests(job: Job, turn: int) -> Job:
 def workload(name: str) -> Workload:
     """The workload of that name. Raises BadConfig where there is none, or no file for it."""
     if name not in WORKLOADS:
-        raise BadConfig(f"there is no workload {name!r}{nearest(name, WORKLOADS)}; there are {', '.join(WORKLOADS)}")
+        raise BadConfig(f"there is no workload {name!r}{nearest(name, WORKLOADS)}")
     if not available(name):
         raise BadConfig(f"the workload {name} needs {DATA / _FILES[name]}; set RRTF_DATA to the folder that holds {_FILES[name]}")
     return WORKLOADS[name]()
@@ -107,7 +107,7 @@ def offered(count: int = 100) -> Workload:
     One in ten uses 80 or 120 % of its CPU time limit, answers wrongly, or raises.
     """
     calm = of_problems("humaneval", DATA / _FILES["humaneval"]) if available("humaneval") else trivial()
-    delicate = tuple(_burner(share) for share in (0.8, 1.2)) + (_wrong(), _raising())
+    delicate = (_burner(0.8), _burner(1.2), _wrong(), _raising())
     jobs, expected = [], []
     for number in range(count):
         job, verdict = delicate[number // 10 % 4] if number % 10 == 0 else _nth(calm, number)

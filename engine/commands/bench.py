@@ -1,49 +1,87 @@
 """`bench`: the engine against named baselines, in one run on the same programs, as ratios."""
 
 import json
-import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engine.bench.contenders import BareFork, Contender, Engine, new_nsjail, new_python
-from engine.bench.workloads import all_workloads
-from engine.client import LocalEngine
-from engine.config import EngineConfig
+from engine.bench.measuring import PARTS, Plan, Tell, measure
+from engine.bench.plots import write_plots
+from engine.bench.tables import as_object, tables
+from engine.bench.workloads import WORKLOADS, available
+from engine.errors import BadConfig, CannotWrite
+from engine.nearest import nearest
 
 
 def bench(
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; the median counts.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One object instead of a table.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 3,
+    workload: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help=f"Only these programs: {', '.join(WORKLOADS)}. Repeatable.")
+    ] = None,
+    part: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Only this: {', '.join(PARTS)}. Repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write that object to a file as well.")] = None,
+    plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write charts as SVG into a folder.")] = None,
 ) -> None:
-    """Measure programs per second against a bare fork, a new python and a new nsjail each.
+    """Measure the engine against a bare fork, a new python and a new nsjail for each program.
 
-    Times of a shared machine mean nothing by themselves: read the ratios.
+    All contenders run the same programs on the same cores, one after the other in every round. Times of a shared machine mean
+    nothing by themselves, so read the ratios: each compares two contenders within one round, and the tables show the median of
+    the rounds with the lowest and the highest. A wide spread says that the machine was not quiet.
+
+    "bare fork" is the limit to approach: warm interpreters that fork for each program, with no isolation and no service.
+    docs/performance.md says how to read the rest. HumanEval and LeetCode are measured where RRTF_DATA names a folder with
+    their files. A round of everything takes about a minute on two cores. Naming a workload measures programs only.
+
+    \b
+    python -m engine bench
+    python -m engine bench --rounds 1 --workload trivial
+    python -m engine bench --part load --part slots --plots plots
+    python -m engine bench --rounds 5 --save results.json
     """
-    config = EngineConfig()
-    results: dict[str, dict[str, float]] = {}
-    with LocalEngine(slots=config.slots) as engine, new_nsjail(config) as nsjail:
-        doors: list[Contender] = [Engine(engine.address, config.slots), Engine(engine.address, config.slots, unary=True)]
-        everyone: list[Contender] = [BareFork(config), new_python(config), nsjail, *doors]
-        for workload in all_workloads():
-            contenders = everyone if workload.scripts else doors
-            seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-            for _ in range(rounds):
-                for contender in contenders:
-                    seconds[contender.name].append(contender.run(workload))
-            results[workload.name] = {name: len(workload.jobs) / statistics.median(times) for name, times in seconds.items()}
+    parts = _known_parts(part) or (("programs",) if workload else PARTS)
+    plan = Plan(rounds=rounds, workloads=workload or [name for name in WORKLOADS if available(name)], parts=parts)
+    with _progress() as tell:
+        results = measure(plan, tell)
+    found = as_object(results)
+    if save is not None:
+        _write(save, json.dumps(found, indent=1) + "\n")
+    if plots is not None:
+        write_plots(results, plots)
     if as_json:
-        typer.echo(json.dumps({"programs_per_second": results}))
+        typer.echo(json.dumps(found))
     else:
-        _show(results)
+        for table in tables(results):
+            Console().print(table, "")
 
 
-def _show(results: dict[str, dict[str, float]]) -> None:
-    table = Table("workload", "who", "programs/s", "to the bare fork", box=None)
-    for workload, speeds in results.items():
-        for name, speed in speeds.items():
-            base = speeds.get("bare fork")
-            table.add_row(workload, name, f"{speed:.1f}", f"{speed / base:.2f}" if base else "")
-    Console().print(table)
+def _known_parts(named: list[str] | None) -> tuple[str, ...]:
+    for name in named or ():
+        if name not in PARTS:
+            raise BadConfig(f"there is no part {name!r}{nearest(name, PARTS)}")
+    return tuple(named or ())
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    except OSError as error:
+        raise CannotWrite(f"results cannot be written to {file}: {error.strerror}") from error
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("starting an engine", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.update(bar, description=what, completed=done, total=total)
+
+        yield tell
