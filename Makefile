@@ -27,7 +27,7 @@ check: setup ## lint, formatting, types, import rules
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 
-bench: setup ## the benchmarks, with their ratios (ARGS=--json)
+bench: setup ## the benchmarks, with ratios and targets (ARGS="--rounds 5 --save FILE --plots FOLDER")
 	@.venv/bin/python -m engine bench $(ARGS)
 
 lock: ## compile constraints/*.txt anew (LOCK=--upgrade for newer versions; needs .venv)

@@ -5,8 +5,8 @@ argv: a JSON file {"cores", "preload", "warm_compiler", "scripts": [[source, std
 Prints {"seconds", "cpu_seconds", "failures"}.
 
 The first time that `compile` is called in an interpreter it makes the types of the syntax tree, which takes longer than a
-fork. Importing modules never calls it. So the plain recipe, imports and then forks, pays for it in every child; with
-`warm_compiler` the parent compiles something first, and no child pays.
+fork. Importing modules never calls it. So a recipe of imports, forks and `compile` pays for it in every child; with
+`warm_compiler` the parent compiles something first, and no child pays. (Nor does a child that hands text to `exec`.)
 """
 
 import gc

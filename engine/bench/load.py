@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 
 from engine import wire
+from engine.bench.accounting import CpuTimes
 from engine.bench.results import LoadPoint
 from engine.bench.spread import percentile
 from engine.bench.workloads import Workload, offered
@@ -41,13 +42,14 @@ def small_engine(slots: int) -> Iterator[LocalEngine]:
 def measure_load(slots: int, seconds: float) -> list[LoadPoint]:
     """Points of growing load, each held for that long. Raises EngineError."""
     with small_engine(slots) as engine:
-        return asyncio.run(_measure(engine.address, offered(), slots, seconds))
+        return asyncio.run(_measure(engine, offered(), slots, seconds))
 
 
-async def _measure(address: str, workload: Workload, slots: int, seconds: float) -> list[LoadPoint]:
-    capacity = await _capacity(address, workload, 2 * slots, seconds)
-    async with grpc.aio.insecure_channel(address) as channel:
-        generator = _Generator(channel.unary_unary(_METHOD), workload)
+async def _measure(engine: LocalEngine, workload: Workload, slots: int, seconds: float) -> list[LoadPoint]:
+    assert engine.pid is not None
+    capacity = await _capacity(engine.address, workload, 2 * slots, seconds)
+    async with grpc.aio.insecure_channel(engine.address) as channel:
+        generator = _Generator(channel.unary_unary(_METHOD), workload, engine.pid)
         return [await generator.offer(factor, factor * capacity, seconds) for factor in FACTORS]
 
 
@@ -71,7 +73,8 @@ async def _capacity(address: str, workload: Workload, in_flight: int, seconds: f
 
 
 class _Generator:
-    def __init__(self, call: Any, workload: Workload) -> None:
+    def __init__(self, call: Any, workload: Workload, engine: int) -> None:
+        self._engine = engine
         self._call = call
         self._requests = [wire.request_from_job(job).SerializeToString() for job in workload.jobs]
         self._expected = workload.expected
@@ -81,7 +84,7 @@ class _Generator:
         answers: list[tuple[int, bytes]] = []
         refusals: list[float] = []
         tasks: set[asyncio.Task[None]] = set()
-        cpu, started = time.process_time(), time.perf_counter()
+        before, started = CpuTimes.of(self._engine), time.perf_counter()
         end = started + seconds
         sent = 0
         while (now := time.perf_counter()) < end:
@@ -91,7 +94,7 @@ class _Generator:
                 task.add_done_callback(tasks.discard)
                 sent = number + 1
             await asyncio.sleep(0.001)
-        used = (time.process_time() - cpu) / seconds
+        used = CpuTimes.of(self._engine).since(before)
         done = len(answers)
         refused = len(refusals)
         if tasks:
@@ -104,7 +107,8 @@ class _Generator:
             refusal_p50_ms=percentile(refusals, 0.5) if refusals else 0.0,
             refusal_p99_ms=percentile(refusals, 0.99) if refusals else 0.0,
             wrong_verdicts=self._wrong(answers),
-            client_cores=used,
+            client_cores=used.client / seconds,
+            server_cores=used.server / seconds,
         )
 
     async def _one(self, index: int, answers: list[tuple[int, bytes]], refusals: list[float]) -> None:

@@ -71,6 +71,8 @@ class LoadPoint:
     wrong_verdicts: int
     client_cores: float
     """How much of the cores the load generator used up."""
+    server_cores: float
+    """The same of the engine's own process, its slots not included."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,21 @@ from engine.bench.workloads import TITLES
 
 def as_object(results: Results) -> dict[str, Any]:
     """What --json prints and --save keeps: the targets, and every round as it was measured."""
-    return {
-        "targets": [dataclasses.asdict(target) | {"met": target.met} for target in targets(results)],
-        **dataclasses.asdict(results),
-    }
+    lines = [dataclasses.asdict(target) | {"met": target.met} for target in targets(results)]
+    found: dict[str, Any] = rounded({"targets": lines, **dataclasses.asdict(results)})
+    return found
+
+
+def rounded(value: Any) -> Any:
+    """The same with four digits of every fraction: more is noise, and makes the file large."""
+    match value:
+        case float():
+            return float(f"{value:.4g}")
+        case dict():
+            return {name: rounded(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [rounded(inner) for inner in value]
+    return value
 
 
 def tables(results: Results) -> Iterator[Table]:
@@ -97,7 +108,17 @@ def _singles(rounds: Sequence[Round]) -> Table:
 
 
 def _load(rounds: Sequence[Round]) -> Table:
-    columns = ("load", "offered/s", "done/s", "refused/s", "refusal p50 ms", "p99 ms", "wrong verdicts", "client's cores")
+    columns = (
+        "load",
+        "offered/s",
+        "done/s",
+        "refused/s",
+        "refusal p50 ms",
+        "p99 ms",
+        "wrong verdicts",
+        "cores: client",
+        "server",
+    )
     table = _table("Load: an open loop of unary calls, the client on the same cores (medians)", *columns)
     for factor, points in load_points(rounds).items():
 
@@ -111,6 +132,7 @@ def _load(rounds: Sequence[Round]) -> Table:
             middle("refusal_p99_ms", 1),
             str(sum(point.wrong_verdicts for point in points)),
             middle("client_cores", 2),
+            middle("server_cores", 2),
         )
     return table
 

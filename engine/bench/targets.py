@@ -44,6 +44,7 @@ def targets(results: Results) -> list[Target]:
         Target(
             name="the same, against the bare fork with its compiler warm",
             measured=against(rounds, "humaneval", STREAM, WARM_FORK),
+            at_least=0.8,
         ),
         Target(
             name="the same, against a new nsjail + python each",

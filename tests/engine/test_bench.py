@@ -15,7 +15,7 @@ from engine.bench.measuring import merged
 from engine.bench.plots import chart
 from engine.bench.results import LoadPoint, Machine, Memory, Results, Round
 from engine.bench.spread import Spread, percentile, ratios, slope, spread, upper_half
-from engine.bench.tables import as_object
+from engine.bench.tables import as_object, rounded
 from engine.bench.targets import Target, targets
 from engine.bench.workloads import mixed, new_tests, offered, sample, stdio, trivial, workload
 from engine.client import AssertTests, Verdict
@@ -31,6 +31,7 @@ POINT = LoadPoint(
     refusal_p99_ms=2,
     wrong_verdicts=0,
     client_cores=0,
+    server_cores=0,
 )
 
 
@@ -157,6 +158,15 @@ def test_a_chart_is_well_formed_and_stays_within_its_frame(logarithmic):
     for circle in drawn.iter("{http://www.w3.org/2000/svg}circle"):
         assert 0 <= float(circle.attrib["cx"]) <= 640
         assert 0 <= float(circle.attrib["cy"]) <= 400
+
+
+def test_figures_are_kept_with_four_digits():
+    assert rounded({"a": [(1.23456789, 2)], "b": 123456.7, "c": None, "d": True}) == {
+        "a": [[1.235, 2]],
+        "b": 123500.0,
+        "c": None,
+        "d": True,
+    }
 
 
 def test_results_can_be_kept_as_json():
