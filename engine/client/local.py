@@ -22,6 +22,8 @@ from engine.errors import EngineError, EngineFault, EngineGone, StartFailed
 READY_PREFIX = "ready at "
 """What the engine prints once it takes jobs, followed by its address."""
 
+_KNOWN_FAULT, _FAULT = 2, "error: "
+"""How an engine ends that knows what is wrong: this exit code, and a last line that says it."""
 _STOP_TIME_S = 20.0
 _LAST_LINES = 12
 
@@ -94,6 +96,8 @@ class LocalEngine:
             raise StartFailed(f"the engine was not ready after {self._start_timeout_ms} ms. It wrote:\n{self.log}")
         if not self._process.stdout.readline().decode(errors="replace").startswith(READY_PREFIX):
             status = self._process.wait()
+            if status == _KNOWN_FAULT and (last := self.log.rpartition("\n")[2]).startswith(_FAULT):
+                raise StartFailed(last.removeprefix(_FAULT))
             raise StartFailed(f"the engine ended at its start with status {status}. It wrote:\n{self.log or '(nothing)'}")
 
     def stop(self) -> None:

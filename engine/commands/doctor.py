@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from engine.config import EngineConfig
@@ -47,5 +48,6 @@ def _show(findings: list[Finding]) -> None:
     table.add_column(overflow="fold")
     for item in findings:
         mark = "[green]good[/]" if item.good else ("[red]missing[/]" if item.needed else "[yellow]without[/]")
-        table.add_row(mark, item.name, item.found if item.good else f"{item.found}\n[bold]cure:[/] {item.cure}")
+        cure = "" if item.good else f"\n[bold]cure:[/] {escape(item.cure)}"
+        table.add_row(mark, item.name, escape(item.found) + cure)
     Console().print(table)

@@ -22,7 +22,10 @@ def main() -> None:
         sys.exit("the engine was gone before its jail began")
     for entrance in entrances:
         Path(entrance).write_text(str(os.getpid()))
-    os.execv(command[0], command)
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        sys.exit(f"cannot run {command[0]}: {error.strerror}")
 
 
 main()
