@@ -7,6 +7,7 @@ Each refusal is one line that says what is wrong and what would be right.
 import posixpath
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 
 from engine.errors import BadJob
 from engine.records import MIB, MINIMUM_MEMORY_BYTES, AssertTests, Description, FunctionTests, Job, Limits, StdioTests
@@ -44,20 +45,28 @@ def check_id(job_id: str) -> None:
 
 
 def _check_language(language: str, description: Description) -> None:
-    known = sorted(known.name for known in description.languages)
-    if language not in known:
+    if not any(known.name == language for known in description.languages):
+        known = sorted(known.name for known in description.languages)
         raise BadJob(f"unknown language {language[:40]!r}; this engine runs {', '.join(known)}")
 
 
 def _check_limits(limits: Limits, maximum: Limits) -> None:
+    if (fault := _fault_of_limits(limits, maximum)) is not None:
+        raise BadJob(fault)
+
+
+@lru_cache(maxsize=64)
+def _fault_of_limits(limits: Limits, maximum: Limits) -> str | None:
+    """Remembered, since most jobs have the limits of the one before."""
     for field in fields(Limits):
         asked, most = getattr(limits, field.name), getattr(maximum, field.name)
         if asked < 0:
-            raise BadJob(f"limits.{field.name} is {asked}; give 0 for the default, or more")
+            return f"limits.{field.name} is {asked}; give 0 for the default, or more"
         if asked > most:
-            raise BadJob(f"limits.{field.name} is {asked}; the most this engine allows is {most}")
+            return f"limits.{field.name} is {asked}; the most this engine allows is {most}"
     if limits.memory_bytes < MINIMUM_MEMORY_BYTES:
-        raise BadJob(f"limits.memory_bytes is {limits.memory_bytes}; an interpreter needs {MINIMUM_MEMORY_BYTES}")
+        return f"limits.memory_bytes is {limits.memory_bytes}; an interpreter needs {MINIMUM_MEMORY_BYTES}"
+    return None
 
 
 def _check_files(files: Mapping[str, bytes]) -> None:

@@ -7,8 +7,10 @@ that Python itself then refuses to compile.
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from engine.errors import BadJob
@@ -27,7 +29,8 @@ from engine.records import (
     Tests,
 )
 from engine.wire.acceptance import check, check_id
-from engine.wire.values import message_from_value, value_from_message
+from engine.wire.numbers import Numbers
+from engine.wire.values import fill, value_from_message
 from protos.execution.v1 import execution_pb2 as pb
 
 MAX_MESSAGE_BYTES = 64 * MIB
@@ -39,21 +42,25 @@ LARGEST_REQUEST_BYTES = MAX_MESSAGE_BYTES - 64
 DEFAULT_QUEUE_TIME_MS: int = 600_000
 """What a request without a queue time waits at most."""
 
+_STOP_RULES = Numbers(StopRule, pb.StopRule, "STOP_RULE_", StopRule.FIRST_FAILURE)
+_COMPARE_RULES = Numbers(CompareRule, pb.CompareRule, "COMPARE_RULE_", CompareRule.LINES)
+_LIMITS = [field.name for field in fields(Limits)]
+_each_limit: Callable[[Any], tuple[int, ...]] = attrgetter(*_LIMITS)
+
 
 def request_from_job(job: Job) -> pb.ExecuteRequest:
     """The request for a job. Raises BadJob for data that cannot cross."""
     check_id(_plain(job.id, "the id"))
-    program = pb.Program(
-        language=_plain(job.language, "the language"),
-        source=job.program if isinstance(job.program, bytes) else _bytes(job.program),
-        files={_plain(name, "a file name"): content for name, content in job.files.items()},
-        stdin=job.stdin,
-    )
     request = pb.ExecuteRequest(
         id=job.id,
-        program=program,
+        program={
+            "language": _plain(job.language, "the language"),
+            "source": job.program if isinstance(job.program, bytes) else _bytes(job.program),
+            "files": {_plain(name, "a file name"): content for name, content in job.files.items()},
+            "stdin": job.stdin,
+        },
         limits=limits_message(job.limits),
-        stop_rule=f"STOP_RULE_{job.stop.name}",
+        stop_rule=_STOP_RULES.number(job.stop),
         queue_time_ms=job.queue_time_ms,
     )
     _add_tests(request, job.tests)
@@ -72,7 +79,7 @@ def job_from_request(request: pb.ExecuteRequest, description: Description) -> Jo
         stdin=request.program.stdin,
         limits=limits_from_message(request.limits, description.default_limits),
         tests=_tests_from(request),
-        stop=_rule(StopRule, pb.StopRule, request.stop_rule, StopRule.FIRST_FAILURE),
+        stop=_rule(StopRule, _STOP_RULES, request.stop_rule),
         queue_time_ms=request.queue_time_ms or DEFAULT_QUEUE_TIME_MS,
     )
     check(job, description)
@@ -80,52 +87,59 @@ def job_from_request(request: pb.ExecuteRequest, description: Description) -> Jo
 
 
 def limits_message(limits: Limits) -> pb.Limits:
-    """Limits as a message. Raises BadJob for a number that its field cannot hold."""
+    """Limits as a message, to be copied and not changed. Raises BadJob for a number that its field cannot hold."""
     try:
-        return pb.Limits(**{field.name: getattr(limits, field.name) for field in fields(Limits)})
+        return _limits_message(limits)
     except (ValueError, TypeError) as error:
         raise BadJob(f"the limits cannot be sent: {error}") from error
 
 
+@lru_cache(maxsize=64)
+def _limits_message(limits: Limits) -> pb.Limits:
+    """Remembered, since most jobs have the limits of the one before."""
+    return pb.Limits(**dict(zip(_LIMITS, _each_limit(limits), strict=True)))
+
+
 def limits_from_message(message: pb.Limits, default: Limits) -> Limits:
     """Limits from a message, with zeros replaced by the default."""
-    names = [field.name for field in fields(Limits)]
-    return Limits(**{name: getattr(message, name) or getattr(default, name) for name in names})
+    return _limits(_each_limit(message), default)
+
+
+@lru_cache(maxsize=64)
+def _limits(numbers: tuple[int, ...], default: Limits) -> Limits:
+    return Limits(**{name: number or getattr(default, name) for name, number in zip(_LIMITS, numbers, strict=True)})
 
 
 def _add_tests(request: pb.ExecuteRequest, tests: Tests | None) -> None:
+    """Fills the request in place: protobuf would copy messages made apart, once for each level of nesting."""
     match tests:
         case StdioTests():
-            stdio_tests = (pb.StdioTests.Test(stdin=test.stdin, expected_stdout=test.expected_stdout) for test in tests.tests)
-            compare_rule = f"COMPARE_RULE_{tests.compare.name}"
-            request.stdio_tests.CopyFrom(pb.StdioTests(tests=stdio_tests, compare_rule=compare_rule))
+            stdio_tests = request.stdio_tests
+            stdio_tests.compare_rule = _COMPARE_RULES.number(tests.compare)
+            for stdio_test in tests.tests:
+                stdio_tests.tests.add(stdin=stdio_test.stdin, expected_stdout=stdio_test.expected_stdout)
         case FunctionTests():
-            function_tests = pb.FunctionTests(
-                entry_point=_plain(tests.entry_point, "the entry point"),
-                tests=(_function_test(test, index) for index, test in enumerate(tests.tests)),
-                float_tolerance=tests.float_tolerance,
-            )
-            request.function_tests.CopyFrom(function_tests)
+            function_tests = request.function_tests
+            function_tests.SetInParent()
+            function_tests.entry_point = _plain(tests.entry_point, "the entry point")
+            function_tests.float_tolerance = tests.float_tolerance
+            for index, function_test in enumerate(tests.tests):
+                _fill_test(function_tests.tests.add(), function_test, f"test {index}")
         case AssertTests():
-            assert_tests = pb.AssertTests(
-                code=_bytes(tests.code),
-                entry_points=[_plain(name, "an entry point") for name in tests.entry_points],
-                prompt=_bytes(tests.prompt),
-                check=_plain(tests.check, "check"),
-            )
-            request.assert_tests.CopyFrom(assert_tests)
+            assert_tests = request.assert_tests
+            assert_tests.SetInParent()
+            assert_tests.code = _bytes(tests.code)
+            assert_tests.entry_points.extend(_plain(name, "an entry point") for name in tests.entry_points)
+            assert_tests.prompt = _bytes(tests.prompt)
+            assert_tests.check = _plain(tests.check, "check")
 
 
-def _function_test(test: FunctionTest, index: int) -> pb.FunctionTests.Test:
-    where = f"test {index}"
-    return pb.FunctionTests.Test(
-        args=[message_from_value(value, f"{where}: args[{position}]") for position, value in enumerate(test.args)],
-        kwargs={
-            _plain(name, f"{where}: a keyword"): message_from_value(value, f"{where}: kwargs[{name!r}]")
-            for name, value in test.kwargs.items()
-        },
-        expected=message_from_value(test.expected, f"{where}: expected"),
-    )
+def _fill_test(message: pb.FunctionTests.Test, test: FunctionTest, where: str) -> None:
+    for position, value in enumerate(test.args):
+        fill(message.args.add(), value, f"{where}: args[{position}]")
+    for name, value in test.kwargs.items():
+        fill(message.kwargs[_plain(name, f"{where}: a keyword")], value, f"{where}: kwargs[{name!r}]")
+    fill(message.expected, test.expected, f"{where}: expected")
 
 
 def _tests_from(request: pb.ExecuteRequest) -> Tests | None:
@@ -134,7 +148,7 @@ def _tests_from(request: pb.ExecuteRequest) -> Tests | None:
             stdio = request.stdio_tests
             return StdioTests(
                 tests=tuple(StdioTest(stdin=test.stdin, expected_stdout=test.expected_stdout) for test in stdio.tests),
-                compare=_rule(CompareRule, pb.CompareRule, stdio.compare_rule, CompareRule.LINES),
+                compare=_rule(CompareRule, _COMPARE_RULES, stdio.compare_rule),
             )
         case "function_tests":
             function = request.function_tests
@@ -164,13 +178,12 @@ def _function_tests_from(tests: Iterable[pb.FunctionTests.Test]) -> Iterable[Fun
         )
 
 
-def _rule[R: enum.Enum](rules: type[R], wire_enum: Any, number: int, default: R) -> R:
+def _rule[R: enum.Enum](rules: type[R], numbers: Numbers[R], number: int) -> R:
     """The rule a wire number stands for: unspecified is the default, a number from the future is refused."""
-    if number == 0:
-        return default
-    if number not in wire_enum.values():
+    rule = numbers.member(number)
+    if rule is None:
         raise BadJob(f"{rules.__name__} {number} is unknown to this engine; known are {[rule.value for rule in rules]}")
-    return rules[wire_enum.Name(number).partition("_RULE_")[2]]
+    return rule
 
 
 def _bytes(text: str) -> bytes:
@@ -186,7 +199,7 @@ def _text(data: bytes, what: str) -> str:
 
 def _plain(text: str, what: str) -> str:
     try:
-        text.encode()
+        text.isascii() or text.encode()
     except UnicodeEncodeError as error:
         raise BadJob(f"{what} has a lone surrogate at position {error.start}") from error
     return text

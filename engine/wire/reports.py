@@ -1,12 +1,15 @@
 """`Report` and `Description` records <-> their messages.
 
 A report must always get out, whatever a program wrote: text that is no Unicode is escaped rather than refused, and outputs too
-long for a message are cut off, which the report says. Enumerations carry the same names on both sides, behind a prefix; a
-number from a newer engine reads as an error that says so.
+long for a message are cut off, which the report says. A number from a newer engine reads as an error that says so.
+
+A report may list a thousand tests, so what is done for each is little: nested messages are given as dicts, which protobuf reads
+in place where it would copy messages, and results that differ in nothing are one immutable record.
 """
 
 import enum
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from engine.errors import EngineFault
@@ -23,6 +26,7 @@ from engine.records import (
     Verdict,
 )
 from engine.wire.jobs import MAX_MESSAGE_BYTES, limits_from_message, limits_message
+from engine.wire.numbers import Numbers
 from protos.execution.v1 import execution_pb2 as pb
 
 _PLAIN_FIELDS = [
@@ -30,6 +34,9 @@ _PLAIN_FIELDS = [
 ]
 """Fields of a report that are the same number, flag or bytes on both sides."""
 
+_VERDICTS = Numbers(Verdict, pb.Verdict, "VERDICT_")
+_CAUSES = Numbers(CauseKind, pb.CauseKind, "CAUSE_KIND_")
+_TRUSTS = Numbers(Trust, pb.Trust, "TRUST_")
 
 _ROOM_FOR_THE_REST = MIB
 _LONGEST_OUTPUT = MAX_MESSAGE_BYTES // 2 - 4 * MIB
@@ -39,16 +46,16 @@ _LONGEST_ERROR = MIB
 def response_from_report(report: Report) -> pb.ExecuteResponse:
     """The response that carries a report."""
     message = pb.Report(
-        verdict=f"VERDICT_{report.verdict.name}",
-        cause=pb.Cause(
-            kind=f"CAUSE_KIND_{report.cause.kind.name}",
-            message=_escaped(report.cause.message),
-            limit=report.cause.limit,
-            measured=report.cause.measured,
-            allowed=report.cause.allowed,
-        ),
-        tests=[_message_from_result(result) for result in report.tests],
-        trust=f"TRUST_{report.trust.name}",
+        verdict=_VERDICTS.number(report.verdict),
+        cause={
+            "kind": _CAUSES.number(report.cause.kind),
+            "message": _escaped(report.cause.message),
+            "limit": report.cause.limit,
+            "measured": report.cause.measured,
+            "allowed": report.cause.allowed,
+        },
+        tests=[_fields_of_result(result) for result in report.tests],
+        trust=_TRUSTS.number(report.trust),
         error=_escaped(report.error),
         **{name: getattr(report, name) for name in _PLAIN_FIELDS},
     )
@@ -64,13 +71,16 @@ def _cut(message: pb.Report) -> None:
     message.error = message.error[-_LONGEST_ERROR:]
 
 
-def _message_from_result(result: TestResult) -> pb.TestResult:
-    return pb.TestResult(
-        index=result.index,
-        verdict=f"VERDICT_{result.verdict.name}",
-        message=_escaped(result.message),
-        cpu_time_ms=result.cpu_time_ms,
-    )
+def _fields_of_result(result: TestResult) -> dict[str, Any]:
+    number = _VERDICTS.number(result.verdict)
+    if not result.message and not result.cpu_time_ms:
+        return {"index": result.index, "verdict": number}
+    return {
+        "index": result.index,
+        "verdict": number,
+        "message": _escaped(result.message),
+        "cpu_time_ms": result.cpu_time_ms,
+    }
 
 
 def report_from_message(job_id: str, message: pb.Report) -> Report:
@@ -78,27 +88,30 @@ def report_from_message(job_id: str, message: pb.Report) -> Report:
     cause = message.cause
     return Report(
         id=job_id,
-        verdict=_member(Verdict, pb.Verdict, message.verdict, "VERDICT_"),
+        verdict=_member(_VERDICTS, message.verdict, "VERDICT_"),
         cause=Cause(
-            kind=_member(CauseKind, pb.CauseKind, cause.kind, "CAUSE_KIND_"),
+            kind=_member(_CAUSES, cause.kind, "CAUSE_KIND_"),
             message=cause.message,
             limit=cause.limit,
             measured=cause.measured,
             allowed=cause.allowed,
         ),
-        tests=tuple(
-            TestResult(
-                index=test.index,
-                verdict=_member(Verdict, pb.Verdict, test.verdict, "VERDICT_"),
-                message=test.message,
-                cpu_time_ms=test.cpu_time_ms,
-            )
-            for test in message.tests
-        ),
-        trust=_member(Trust, pb.Trust, message.trust, "TRUST_"),
+        tests=tuple([_result(test.index, test.verdict, test.message, test.cpu_time_ms) for test in message.tests]),
+        trust=_member(_TRUSTS, message.trust, "TRUST_"),
         error=message.error,
         **{name: getattr(message, name) for name in _PLAIN_FIELDS},
     )
+
+
+def _result(index: int, number: int, message: str, cpu_time_ms: float) -> TestResult:
+    if not message and not cpu_time_ms:
+        return _result_without_more(index, number)
+    return TestResult(index=index, verdict=_member(_VERDICTS, number, "VERDICT_"), message=message, cpu_time_ms=cpu_time_ms)
+
+
+@lru_cache(maxsize=4096)
+def _result_without_more(index: int, number: int) -> TestResult:
+    return TestResult(index=index, verdict=_member(_VERDICTS, number, "VERDICT_"))
 
 
 def message_from_description(description: Description) -> pb.DescribeResponse:
@@ -123,11 +136,12 @@ def description_from_message(message: pb.DescribeResponse) -> Description:
     )
 
 
-def _member[E: enum.Enum](members: type[E], wire_enum: Any, number: int, prefix: str) -> E:
-    if number == 0 or number not in wire_enum.values():
+def _member[E: enum.Enum](numbers: Numbers[E], number: int, prefix: str) -> E:
+    member = numbers.member(number)
+    if member is None:
         raise EngineFault(f"the engine answered with {prefix}{number}, unknown here; use a client of the engine's version")
-    return members[wire_enum.Name(number).removeprefix(prefix)]
+    return member
 
 
 def _escaped(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -7,6 +7,7 @@ number of digits is too many. Both directions are recursive and stop at MAX_DEPT
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from engine.errors import BadJob
 from engine.places import Place, render
@@ -15,16 +16,24 @@ from protos.execution.v1 import execution_pb2 as pb
 MAX_DEPTH = 40
 """Containers within containers. protobuf parses 100 messages deep; a container takes two, what is around them takes five."""
 
-_INT64 = range(-(2**63), 2**63)
-_SEQUENCES = (list, tuple, set, frozenset)
+_SEQUENCES: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
+_BUILDERS: dict[str, type] = {name: kind for kind, name in _SEQUENCES.items()}
+_AS_THEY_ARE = {"integer", "text", "float", "boolean", "data"}
 _CAN_CROSS = "None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset or dict"
 _HEXADECIMAL = re.compile(r"-?0x[0-9a-f]+")
 
 
 def message_from_value(value: object, where: str) -> pb.Value:
     """The message that carries `value`. Raises BadJob, naming the type and `where` it is, for what cannot cross."""
+    message = pb.Value()
+    fill(message, value, where)
+    return message
+
+
+def fill(message: pb.Value, value: object, where: str) -> None:
+    """Makes an empty message carry `value`; as `message_from_value`, without a copy."""
     try:
-        return _message(value, None, 0)
+        _fill(message, value, None, 0)
     except _CannotCross as error:
         raise BadJob(f"{where}{render(error.place)}: {error}") from error
 
@@ -35,43 +44,53 @@ class _CannotCross(Exception):
         self.place = place
 
 
-def _message(value: object, place: Place, depth: int) -> pb.Value:
+def _fill(message: pb.Value, value: Any, place: Place, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise _CannotCross(f"data nested more than {MAX_DEPTH} deep; flatten it", None)
     kind = type(value)
-    if value is None:
-        return pb.Value(none=True)
-    if isinstance(value, list | tuple | set | frozenset) and kind in _SEQUENCES:
-        items = [_message(item, (place, index), depth + 1) for index, item in enumerate(value)]
-        return pb.Value(**{kind.__name__: pb.Value.Items(items=items)})  # type: ignore[arg-type]  # fields are named as the types
-    if isinstance(value, dict) and kind is dict:
-        keys = [_message(key, (place, key), depth + 1) for key in value]
-        values = [_message(item, (place, key), depth + 1) for key, item in value.items()]
-        return pb.Value(dict=pb.Value.Entries(keys=keys, values=values))
-    return _message_from_scalar(value, place)
+    if kind in _SEQUENCES:
+        sequence = getattr(message, _SEQUENCES[kind])
+        sequence.SetInParent()  # also where it is empty
+        add = sequence.items.add
+        for index, item in enumerate(value):
+            _fill(add(), item, (place, index), depth + 1)
+    elif kind is dict:
+        entries = message.dict
+        entries.SetInParent()
+        for key, item in value.items():
+            _fill(entries.keys.add(), key, (place, key), depth + 1)
+            _fill(entries.values.add(), item, (place, key), depth + 1)
+    else:
+        _fill_scalar(message, kind, value, place)
 
 
-def _message_from_scalar(value: object, place: Place) -> pb.Value:
-    match value:
-        case bool():
-            return pb.Value(boolean=value)
-        case int() if type(value) is int:
-            return pb.Value(integer=value) if value in _INT64 else pb.Value(big_integer=hex(value))
-        case float() if type(value) is float:
-            return pb.Value(float=value)
-        case complex() if type(value) is complex:
-            return pb.Value(complex=pb.Value.Complex(real=value.real, imag=value.imag))
-        case bytes() if type(value) is bytes:
-            return pb.Value(data=value)
-        case str() if type(value) is str:
-            return pb.Value(text=_text(value, place))
-    name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    raise _CannotCross(f"a value of type {name} cannot be sent; use {_CAN_CROSS}", place)
+def _fill_scalar(message: pb.Value, kind: type, value: Any, place: Place) -> None:
+    if kind is int:
+        if -(2**63) <= value < 2**63:
+            message.integer = value
+        else:
+            message.big_integer = hex(value)
+    elif kind is str:
+        message.text = _text(value, place)
+    elif kind is float:
+        message.float = value
+    elif kind is bool:
+        message.boolean = value
+    elif value is None:
+        message.none = True
+    elif kind is bytes:
+        message.data = value
+    elif kind is complex:
+        message.complex.SetInParent()
+        message.complex.real, message.complex.imag = value.real, value.imag
+    else:
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        raise _CannotCross(f"a value of type {name} cannot be sent; use {_CAN_CROSS}", place)
 
 
 def _text(value: str, place: Place) -> str:
     try:
-        value.encode()
+        value.isascii() or value.encode()
     except UnicodeEncodeError as error:
         raise _CannotCross(
             f"a string with a lone surrogate at position {error.start} cannot be sent; use bytes", place
@@ -84,10 +103,12 @@ def value_from_message(message: pb.Value, where: str, depth: int = 0) -> object:
     if depth > MAX_DEPTH:
         raise BadJob(f"{where}: data nested more than {MAX_DEPTH} deep; flatten it")
     kind = message.WhichOneof("kind")
+    if kind in _AS_THEY_ARE:
+        return getattr(message, kind)
     match kind:
         case "list" | "tuple" | "set" | "frozenset":
-            items = (value_from_message(item, where, depth + 1) for item in getattr(message, kind).items)
-            return _hashed({"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind], items, where)
+            items = [value_from_message(item, where, depth + 1) for item in getattr(message, kind).items]
+            return items if kind == "list" else _hashed(_BUILDERS[kind], items, where)
         case "dict":
             entries = message.dict
             if len(entries.keys) != len(entries.values):
@@ -103,9 +124,7 @@ def value_from_message(message: pb.Value, where: str, depth: int = 0) -> object:
             return int(message.big_integer, 16)
         case "complex":
             return complex(message.complex.real, message.complex.imag)
-        case None:
-            raise BadJob(f"{where}: a value without a kind")
-    return getattr(message, kind)
+    raise BadJob(f"{where}: a value without a kind")
 
 
 def _hashed(build: type, items: Iterable[object], where: str) -> object:
