@@ -144,13 +144,10 @@ class _Stream:
         self._context = context
         self._window = asyncio.Semaphore(window)
         self._plenty = plenty
-        self._gather_s = gather_ms / 1000
         self._under_way: set[str] = set()
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
-        self._outbox: wire.Outbox[pb.ExecuteResponse] = wire.Outbox()
-        self._due = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._outbox: wire.Outbox[pb.ExecuteResponse] = wire.Outbox(gather_ms=gather_ms)
 
     def stop_reading(self, reason: EngineError) -> None:
         if self._reader is not None and self._reader.cancel():
@@ -165,7 +162,7 @@ class _Stream:
         except* BadJob as faults:
             self.ended_by = next(fault for fault in faults.exceptions if isinstance(fault, BadJob))
         finally:
-            self._stop_timer()
+            self._outbox.close()
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -180,7 +177,7 @@ class _Stream:
 
     def _read_all(self, _: object) -> None:
         self._reading = False
-        self._due.set()
+        self._outbox.flush()
 
     def _start(self, request: pb.ExecuteRequest, tasks: asyncio.TaskGroup) -> None:
         if request.id in self._under_way:
@@ -201,30 +198,16 @@ class _Stream:
         self._answer(response)
 
     def _answer(self, response: pb.ExecuteResponse) -> None:
-        self._outbox.put(response)
-        running = len(self._under_way) - len(self._outbox)
-        if running <= self._plenty or self._outbox.full:
-            self._due.set()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._gather_s, self._due.set)
+        running = len(self._under_way) - len(self._outbox) - 1
+        self._outbox.put(response, hurry=running <= self._plenty)
 
     async def _write(self) -> None:
         while self._reading or self._under_way:
-            await self._due.wait()
-            group = self._outbox.take()
-            if not self._outbox:
-                self._due.clear()
-                self._stop_timer()
-            if group:
+            if group := await self._outbox.group():
                 self._under_way.difference_update(response.id for response in group)
                 await self._context.write(pb.ExecuteStreamResponse(responses=group))
-            for _ in group:
-                self._window.release()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+                for _ in group:
+                    self._window.release()
 
 
 def _refusal(job_id: str, error: Exception) -> wire.Refusal:

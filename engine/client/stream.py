@@ -2,7 +2,8 @@
 
     request -> send -> outbox -> writer task -> call -> reader task -> deliver
 
-Neither the order nor the grouping of messages means anything: whatever gathered while the writer was at work goes out together.
+Neither the order nor the grouping of messages means anything: whatever gathered while the writer was at work goes out together,
+and while the engine has plenty to do the writer also waits for company.
 How many jobs are under way is for the client to bound: it counts what it sends and what is delivered. Reports are delivered as
 they come, then what ended the stream: None, or an error. The reader alone decides how the stream ended; a writer that finds the
 call broken leaves the story to it. A job that the engine was too busy for is sent again after the delay the engine asked for,
@@ -24,11 +25,14 @@ from protos.execution.v1 import execution_pb2 as pb
 type Result = Report | BaseException | None
 """A report, or how the stream ended."""
 
+_PLENTY = 64
+"""Jobs at the engine that keep it busy while one is held back, which is for `gather_ms` at most."""
+
 
 class JobStream:
     """Use `JobStream.open`. All methods but `request` belong to the thread of the event loop."""
 
-    def __init__(self, connection: Connection, call: Any, deliver: Callable[[Result], None]) -> None:
+    def __init__(self, connection: Connection, call: Any, deliver: Callable[[Result], None], gather_ms: float = 5) -> None:
         self._connection = connection
         self._call = call
         self._deliver = deliver
@@ -36,8 +40,7 @@ class JobStream:
         self._requests: dict[str, pb.ExecuteRequest] = {}
         self._answered = 0
         self._input_ended = False
-        self._outbox: wire.Outbox[pb.ExecuteRequest] = wire.Outbox()
-        self._changed = asyncio.Event()
+        self._outbox: wire.Outbox[pb.ExecuteRequest] = wire.Outbox(gather_ms=gather_ms)
         self._reader = asyncio.create_task(self._read())
         self._writer = asyncio.create_task(self._write())
 
@@ -68,7 +71,7 @@ class JobStream:
     def finish(self) -> None:
         """There are no more jobs."""
         self._input_ended = True
-        self._changed.set()
+        self._outbox.flush()
 
     def fail(self, error: BaseException) -> None:
         """Ends the stream with the error, behind the reports that came before."""
@@ -78,6 +81,7 @@ class JobStream:
     async def close(self) -> None:
         """Cancels what is under way."""
         self._call.cancel()
+        self._outbox.close()
         tasks = {self._reader, self._writer}
         for task in tasks:
             task.cancel()
@@ -88,7 +92,8 @@ class JobStream:
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 for response in message.responses:
                     self._take(response)
-                self._changed.set()
+                if self._input_ended and not self._requests:
+                    self._outbox.flush()
             if self._requests or not self._input_ended:
                 raise EngineFault(f"the engine at {self._connection.address} ended the stream {self._so_far()}")
             self._deliver(None)
@@ -115,15 +120,13 @@ class JobStream:
         raise type(error)(f"job {response.id[:80]!r}: {error}") from error
 
     def _put(self, request: pb.ExecuteRequest) -> None:
-        self._outbox.put(request)
-        self._changed.set()
+        at_engine = len(self._requests) - len(self._outbox) - 1
+        self._outbox.put(request, hurry=self._input_ended or at_engine <= _PLENTY)
 
     async def _write(self) -> None:
         try:
             while self._requests or not self._input_ended:
-                await self._changed.wait()
-                self._changed.clear()
-                while group := self._outbox.take():
+                if group := await self._outbox.group():
                     await self._call.write(pb.ExecuteStreamRequest(requests=group))
             await self._call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

@@ -135,38 +135,64 @@ async def test_jobs_are_taken_as_there_is_room(tmp_path, both):
         assert engine.executor.most_running == 5
 
 
+class ScriptedCall:
+    """A call whose messages leave one by one, as the test lets them, and that nobody answers."""
+
+    def __init__(self):
+        self.written: asyncio.Queue[list[str]] = asyncio.Queue()
+        self.leaves = asyncio.Semaphore(0)
+
+    async def write(self, message):
+        self.written.put_nowait([request.id for request in message.requests])
+        await self.leaves.acquire()
+
+    async def read(self):
+        await asyncio.Event().wait()
+
+    def cancel(self):
+        pass
+
+
+@asynccontextmanager
+async def scripted_stream(folder, call):
+    """A stream over the call that holds jobs back for a minute where it holds them back."""
+    stream = JobStream(Connection(f"unix:{folder}/nobody"), call, lambda _: None, gather_ms=60_000)
+    yield stream
+    await stream.close()
+
+
 async def test_jobs_that_gathered_are_sent_together(tmp_path):
     """What came while a message was on its way goes into the next one."""
+    call = ScriptedCall()
+    async with scripted_stream(tmp_path, call) as stream:
+        first, *rest = [stream.request(job) for job in jobs_named(range(40))]
+        stream.send(first)
+        assert await call.written.get() == ["0"]
+        for request in rest:
+            stream.send(request)
+        call.leaves.release()
+        assert await call.written.get() == [str(number) for number in range(1, 33)]
+        call.leaves.release()
+        assert await call.written.get() == [str(number) for number in range(33, 40)]
 
-    class Call:
-        """A call whose messages leave one by one, as the test lets them."""
 
-        def __init__(self):
-            self.written: asyncio.Queue[list[str]] = asyncio.Queue()
-            self.leaves = asyncio.Semaphore(0)
-
-        async def write(self, message):
-            self.written.put_nowait([request.id for request in message.requests])
-            await self.leaves.acquire()
-
-        async def read(self):
-            await asyncio.Event().wait()
-
-        def cancel(self):
-            pass
-
-    call = Call()
-    stream = JobStream(Connection(f"unix:{tmp_path}/nobody"), call, lambda _: None)
-    first, *rest = [stream.request(job) for job in jobs_named(range(40))]
-    stream.send(first)
-    assert await call.written.get() == ["0"]
-    for request in rest:
-        stream.send(request)
-    call.leaves.release()
-    assert await call.written.get() == [str(number) for number in range(1, 33)]
-    call.leaves.release()
-    assert await call.written.get() == [str(number) for number in range(33, 40)]
-    await stream.close()
+async def test_jobs_are_held_back_only_while_the_engine_has_plenty(tmp_path):
+    """Then they fill a message, and the last ones do not wait for more."""
+    call = ScriptedCall()
+    async with scripted_stream(tmp_path, call) as stream:
+        requests = [stream.request(job) for job in jobs_named(range(110))]
+        for _ in range(100):
+            call.leaves.release()
+        for request in requests[:65]:
+            stream.send(request)
+            assert await call.written.get() == [request.id]
+        for request in requests[65:]:
+            stream.send(request)
+            await asyncio.sleep(0)
+        assert await call.written.get() == [str(number) for number in range(65, 97)]
+        assert call.written.empty()
+        stream.finish()
+        assert await call.written.get() == [str(number) for number in range(97, 110)]
 
 
 async def test_the_synchronous_client_takes_no_job_before_there_is_room(tmp_path):

@@ -1,5 +1,6 @@
 """What crosses the wire arrives as it left, and what may not come in is refused with one clear line."""
 
+import asyncio
 import enum
 import math
 from dataclasses import replace
@@ -306,17 +307,22 @@ def test_groups_keep_order_and_bounds(sizes):
         def ByteSize(self):  # noqa: N802  # protobuf's name
             return self.size
 
-    outbox: Outbox[Message] = Outbox()
-    for size in sizes:
-        outbox.put(Message(size))
-    assert outbox.full == (len(sizes) >= GROUP_LENGTH or sum(sizes) >= GROUP_BYTES)
-    groups = []
-    while outbox:
-        groups.append([message.size for message in outbox.take()])
-    assert [size for group in groups for size in group] == sizes
-    assert all(len(group) == 1 or (len(group) <= GROUP_LENGTH and sum(group) <= GROUP_BYTES) for group in groups)
-    assert not outbox.full
-    assert outbox.take() == []
+    async def grouped():
+        outbox: Outbox[Message] = Outbox(gather_ms=60_000)
+        for size in sizes:
+            outbox.put(Message(size), hurry=False)
+        outbox.flush()
+        while group := await outbox.group():
+            yield [message.size for message in group]
+            outbox.flush()
+        assert not len(outbox)
+
+    async def groups():
+        return [group async for group in grouped()]
+
+    found = asyncio.run(groups())
+    assert [size for group in found for size in group] == sizes
+    assert all(len(group) == 1 or (len(group) <= GROUP_LENGTH and sum(group) <= GROUP_BYTES) for group in found)
 
 
 def test_the_largest_job_fits_into_a_message_of_a_stream():
