@@ -6,6 +6,7 @@ Cells are too short-lived to be looked at. Their CPU time is in the account of t
 
 import os
 import re
+import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,38 @@ class CpuTimes:
 
     def since(self, before: "CpuTimes") -> "CpuTimes":
         return CpuTimes(self.client - before.client, self.server - before.server, self.slots - before.slots)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What the cores did so far, in seconds: since when, at work for anybody, at work for this benchmark and its engine."""
+
+    at: float
+    busy: float
+    own: float
+
+    @classmethod
+    def now(cls, engine: int) -> "Attention":
+        """Raises OSError where the engine is gone."""
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        server = time.clock_gettime((~engine << 3) | 2)
+        own = sum(one.ru_utime + one.ru_stime for one in used) + server + slots_seconds(engine)
+        return cls(time.monotonic(), _busy_seconds(), own)
+
+    def others(self, before: "Attention", cores: int) -> float:
+        """The share of the cores that other programs took since then."""
+        elapsed = max(self.at - before.at, _TICK_S) * cores
+        return min(1.0, max(0.0, (self.busy - before.busy - self.own + before.own) / elapsed))
+
+
+def _busy_seconds() -> float:
+    """CPU time of everything on the cores that this process may use: all fields but idle and waiting for disks."""
+    ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    return (
+        sum(sum(int(ticks) for index, ticks in enumerate(line[1:8]) if index not in (3, 4)) for line in lines if line[0] in ours)
+        * _TICK_S
+    )
 
 
 def slots_seconds(engine: int) -> float:

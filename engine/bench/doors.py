@@ -10,6 +10,7 @@ without the right verdicts is worth nothing.
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterable
 from typing import Protocol
@@ -62,8 +63,12 @@ class Stream:
 class NewTests(Stream):
     name = NEW_TESTS
 
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._numbers = itertools.count()
+
     def run(self, workload: Workload, turn: int) -> float | None:
-        changed = new_tests(workload, turn)
+        changed = new_tests(workload, next(self._numbers))
         return super().run(changed, turn) if changed is not None else None
 
 

@@ -91,6 +91,8 @@ class Round:
     """Programs per second by how many slots one engine has."""
     growth: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """By what grows: its size and milliseconds per program."""
+    others: float = 0.0
+    """The largest share of the cores that other programs took while anything of this round was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ from engine.bench.spread import Spread, spread
 from engine.bench.targets import Target, against, targets
 from engine.bench.workloads import TITLES
 
+_DISTURBED = 0.2
+
 
 def as_object(results: Results) -> dict[str, Any]:
     """What --json prints and --save keeps: the targets, and every round as it was measured."""
@@ -36,6 +38,7 @@ def rounded(value: Any) -> Any:
 def tables(results: Results) -> Iterator[Table]:
     """One for each part that was measured, the targets last."""
     rounds = results.rounds
+    yield _conditions(results)
     if any(found.programs_per_second for found in rounds):
         yield _programs(rounds)
     if breakdowns := [found.breakdown for found in rounds if found.breakdown]:
@@ -54,6 +57,19 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", title_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    return table
+
+
+def _conditions(results: Results) -> Table:
+    table, machine = _table("Conditions", "", ""), results.machine
+    table.add_row("cores", f"{machine.cores} of {machine.model}")
+    table.add_row(
+        "kernel, Python of the engine and of programs", f"{machine.kernel}, {machine.engine_python}, {machine.candidate_python}"
+    )
+    others = max(found.others for found in results.rounds)
+    note = "" if others < _DISTURBED else " [red](not quiet: do not quote this)[/]"
+    table.add_row("rounds", str(len(results.rounds)))
+    table.add_row("the most that other programs took of the cores", f"{others:.0%}{note}")
     return table
 
 

@@ -24,6 +24,7 @@ def bench(
         list[str] | None, typer.Option(metavar="NAME", help=f"Only these programs: {', '.join(WORKLOADS)}. Repeatable.")
     ] = None,
     part: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Only this: {', '.join(PARTS)}. Repeatable.")] = None,
+    patience: Annotated[int, typer.Option(min=0, help="How often to repeat what other programs disturbed.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write that object to a file as well.")] = None,
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write charts as SVG into a folder.")] = None,
@@ -32,7 +33,8 @@ def bench(
 
     All contenders run the same programs on the same cores, one after the other in every round. Times of a shared machine mean
     nothing by themselves, so read the ratios: each compares two contenders within one round, and the tables show the median of
-    the rounds with the lowest and the highest. A wide spread says that the machine was not quiet.
+    the rounds with the lowest and the highest. What other programs disturbed is measured again, and the first table says how much
+    they still took: only a quiet machine gives figures to quote.
 
     "bare fork" is the limit to approach: warm interpreters that fork for each program, with no isolation and no service.
     docs/performance.md says how to read the rest. HumanEval and LeetCode are measured where RRTF_DATA names a folder with
@@ -45,12 +47,15 @@ def bench(
     python -m engine bench --rounds 5 --save results.json
     """
     parts = _known_parts(part) or (("programs",) if workload else PARTS)
-    plan = Plan(rounds=rounds, workloads=workload or [name for name in WORKLOADS if available(name)], parts=parts)
+    names = workload or [name for name in WORKLOADS if available(name)]
+    plan = Plan(rounds=rounds, workloads=names, parts=parts, patience=patience)
+    if save is not None:
+        _write(save, "a", "")  # before minutes of work are lost
     with _progress() as tell:
         results = measure(plan, tell)
     found = as_object(results)
     if save is not None:
-        _write(save, json.dumps(found, indent=1) + "\n")
+        _write(save, "w", json.dumps(found, indent=1) + "\n")
     if plots is not None:
         write_plots(results, plots)
     if as_json:
@@ -67,10 +72,11 @@ def _known_parts(named: list[str] | None) -> tuple[str, ...]:
     return tuple(named or ())
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, mode: str, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        with file.open(mode) as opened:
+            opened.write(text)
     except OSError as error:
         raise CannotWrite(f"results cannot be written to {file}: {error.strerror}") from error
 

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.__main__ import app
+from engine.bench.accounting import Attention
 from engine.bench.growth import slot_numbers
 from engine.bench.measuring import merged
 from engine.bench.plots import chart
@@ -139,12 +140,14 @@ def test_a_round_joins_what_its_steps_found():
     pieces: list[dict[str, Any]] = [
         {"programs_per_second": {"a": {"x": 1.0}}},
         {"programs_per_second": {"a": {"y": 2.0}, "b": {"x": 3.0}}},
-        {"engines": {1: 5.0}},
+        {"engines": {1: 5.0}, "others": 0.3},
+        {"others": 0.1},
         {},
     ]
     found = merged(pieces)
     assert found.programs_per_second == {"a": {"x": 1.0, "y": 2.0}, "b": {"x": 3.0}}
     assert found.engines == {1: 5.0}
+    assert found.others == 0.3
 
 
 @pytest.mark.parametrize(("cores", "numbers"), [(1, [1, 2]), (2, [1, 2, 3, 4]), (8, [1, 2, 4, 8, 9, 16])])
@@ -169,6 +172,12 @@ def test_figures_are_kept_with_four_digits():
     }
 
 
+def test_others_had_what_was_neither_idle_nor_ours():
+    """Of 2 cores in 10 s: 12 s at work, 9 s of that for us."""
+    assert Attention(20.0, 112.0, 9.0).others(Attention(10.0, 100.0, 0.0), cores=2) == pytest.approx(0.15)
+    assert Attention(20.0, 100.0, 9.0).others(Attention(10.0, 100.0, 0.0), cores=2) == 0
+
+
 def test_results_can_be_kept_as_json():
     assert json.loads(json.dumps(as_object(Results(machine=MACHINE, rounds=[Round(load=[POINT])]))))["machine"]["cores"] == 2
 
@@ -176,7 +185,8 @@ def test_results_can_be_kept_as_json():
 @pytest.mark.jail
 def test_the_smallest_workload_is_measured_by_every_contender(tmp_path):
     """A real run, in real jails."""
-    arguments = ["bench", "--rounds", "1", "--workload", "trivial", "--json", "--save", str(tmp_path / "found" / "it.json")]
+    arguments = ["bench", "--rounds", "1", "--patience", "0", "--workload", "trivial", "--json"]
+    arguments += ["--save", str(tmp_path / "found" / "it.json")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     speeds = json.loads(done.stdout)["rounds"][0]["programs_per_second"]["trivial"]
