@@ -2,7 +2,8 @@
 
 A `Refusal` is the neutral form. Unary calls carry it as a rich status with google.rpc.RetryInfo, streams as a
 `Rejection` inside a response. UNAVAILABLE with RetryInfo comes from an engine; UNAVAILABLE without comes from the
-transport, which has nobody to ask: for that one `error_from_rpc` returns None and the client says what it knows.
+transport, which has nobody to ask: for that one `error_from_rpc` returns None and the client says what it knows. A call that
+breaks while a message is being written has yet another face: grpc.aio says INTERNAL in words of its own.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from grpc_status import rpc_status
 
 from engine.errors import BadJob, Busy, EngineError, EngineFault, ProblemError, Unavailable
 from protos.execution.v1 import execution_pb2 as pb
+
+_BROKEN_WHILE_WRITING = "Internal error from Core"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +72,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> EngineError | None:
     number, message = _number(error.code()), error.details() or ""
     retry_after_ms = _retry_after_ms(error)
     if error.code() is grpc.StatusCode.UNAVAILABLE and retry_after_ms is None:
+        return None
+    if error.code() is grpc.StatusCode.INTERNAL and message == _BROKEN_WHILE_WRITING:
         return None
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return EngineFault("what answers is no engine, or one of another version")

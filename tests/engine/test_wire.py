@@ -352,6 +352,15 @@ def test_a_refusal_on_a_stream_means_the_same_to_the_client(error):
     assert "secret" not in str(arrived)
 
 
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [(grpc.StatusCode.UNAVAILABLE, "Socket closed"), (grpc.StatusCode.INTERNAL, "Internal error from Core")],
+)
+def test_a_broken_connection_is_no_word_of_the_engine(code, details):
+    """Also where it broke in the middle of a message, which grpc.aio calls internal."""
+    assert wire.error_from_rpc(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)) is None
+
+
 def test_the_status_of_a_refusal_says_when_to_retry():
     """A full queue is RESOURCE_EXHAUSTED with google.rpc.RetryInfo, as the proto says."""
     status = wire.status_of(wire.refusal_of(Busy(retry_after_ms=1_500)))
