@@ -3,11 +3,11 @@
     request -> send -> outbox -> writer task -> call -> reader task -> deliver
 
 Neither the order nor the grouping of messages means anything: whatever gathered while the writer was at work goes out together,
-and while the engine has plenty to do the writer also waits for company.
-How many jobs are under way is for the client to bound: it counts what it sends and what is delivered. Reports are delivered as
-they come, then what ended the stream: None, or an error. The reader alone decides how the stream ended; a writer that finds the
-call broken leaves the story to it. A job that the engine was too busy for is sent again after the delay the engine asked for,
-which is why the sending side is closed only when everything has been answered.
+and while the engine has plenty to do the writer also waits for company. How many jobs are under way is for the client to bound:
+it counts what it sends and what is delivered. Reports are delivered as they come, then what ended the stream: None, or an error.
+The reader alone decides how the stream ended; a writer that finds the call broken leaves the story to it. A job that the engine
+was too busy for is sent again after the delay the engine asked for, which is why the sending side is closed only when everything
+has been answered.
 """
 
 import asyncio
