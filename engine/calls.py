@@ -13,6 +13,7 @@ candidate writes it when the result is right, to the byte: a program that passes
 
 import ast
 import builtins
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +59,10 @@ def calls_of_asserts(tests: AssertTests) -> Calls | None:
     """The calls that test code consists of, None where it is more than calls with literals."""
     try:
         found = _asserts(tests)
+        quotes = tuple(ast.unparse(node)[:_QUOTE_CHARS] for node, _ in found)
         expecting = [_expecting(_Folding().visit(node.test), subject) for node, subject in found]
+        if any(isinstance(expectation, Near) for _, expectation in expecting) and not _abs_is_built_in(tests):
+            return None
         expected = tuple(expectation for _, expectation in expecting)
         lines = _lines(expected)
     except (_MoreThanCalls, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
@@ -68,7 +72,7 @@ def calls_of_asserts(tests: AssertTests) -> Calls | None:
         work=packed({"entry_point": tests.entry_points[0], "calls": f"lambda {_SUBJECT}:({thunks})"}),
         expected=expected,
         lines=lines,
-        quotes=tuple(ast.unparse(node)[:_QUOTE_CHARS] for node, _ in found),
+        quotes=quotes,
     )
 
 
@@ -80,9 +84,14 @@ def _asserts(tests: AssertTests) -> list[tuple[ast.Assert, str]]:
     """Every assert with the name that stands for the first entry point in it."""
     body = ast.parse(tests.code).body
     subject = tests.entry_points[0]
+    telling = {*tests.entry_points, tests.check, "abs"}
     if tests.check:
         checks = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == tests.check]
-        if len(checks) != 1 or checks[0].decorator_list or not all(_idle(node) for node in body if node is not checks[0]):
+        if (
+            len(checks) != 1
+            or checks[0].decorator_list
+            or not all(_idle(node, telling) for node in body if node is not checks[0])
+        ):
             raise _MoreThanCalls
         parameters = checks[0].args
         if len(parameters.args) != 1 or len(ast.unparse(parameters)) != len(parameters.args[0].arg):
@@ -90,21 +99,32 @@ def _asserts(tests: AssertTests) -> list[tuple[ast.Assert, str]]:
         body, subject = checks[0].body, parameters.args[0].arg
     elif len(tests.entry_points) != 1 or not subject.isidentifier():
         raise _MoreThanCalls
-    found = [(node, subject) for node in body if isinstance(node, ast.Assert) and not _idle(node)]
-    if not found or not all(isinstance(node, ast.Assert) or _idle(node) for node in body):
+    telling.add(subject)
+    found = [(node, subject) for node in body if isinstance(node, ast.Assert) and not _idle(node, telling)]
+    if not found or not all(isinstance(node, ast.Assert) or _idle(node, telling) for node in body):
         raise _MoreThanCalls
     return found
 
 
-def _idle(node: ast.stmt) -> bool:
-    """Whether a statement does nothing that a test could notice: a docstring, `pass`, a name for a literal, `assert True`."""
-    if isinstance(node, ast.Assert):
-        return isinstance(node.test, ast.Constant) and bool(node.test.value)
-    if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
-        return _literal(node.value)
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Name):
-        return hasattr(builtins, node.value.id)
-    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+def _abs_is_built_in(tests: AssertTests) -> bool:
+    return "abs" not in tests.prompt and "abs" not in tests.entry_points
+
+
+def _idle(node: ast.stmt, telling: set[str]) -> bool:
+    """Whether a statement does nothing that a test could notice: a docstring, `pass`, a name for a literal, `assert True`.
+
+    `telling` are the names that mean something to the tests.
+    """
+    match node:
+        case ast.Assert(ast.Constant(value)):
+            return bool(value)
+        case ast.Assign(targets, value):
+            return _literal(value) and all(isinstance(name, ast.Name) and name.id not in telling for name in targets)
+        case ast.Expr(ast.Name(name)):
+            return hasattr(builtins, name)
+        case ast.Pass() | ast.Expr(ast.Constant()):
+            return True
+    return False
 
 
 def _expecting(test: ast.expr, subject: str) -> tuple[ast.Call, Expectation]:
@@ -124,7 +144,7 @@ def _expecting(test: ast.expr, subject: str) -> tuple[ast.Call, Expectation]:
             ast.Call(ast.Name("abs"), [ast.BinOp(ast.Call() as call, ast.Sub(), ast.Constant(int() | float() as value))], []),
             [ast.Lt()],
             [ast.Constant(int() | float() as bound)],
-        ) if subject != "abs" and _is_call(call, subject):
+        ) if subject != "abs" and _is_call(call, subject) and bound > 0 and math.isfinite(value):
             return _renamed(call), Near(value, bound)
     raise _MoreThanCalls
 

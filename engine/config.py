@@ -6,17 +6,18 @@ slots = 8
 cpu_time_ms = 5000
 """
 
+import dataclasses
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import BadConfig
 from engine.nearest import nearest
-from engine.records import MIB, Limits
+from engine.records import MIB, MINIMUM_MEMORY_BYTES, Limits
 
 _BESIDE_THE_PROJECT = Path(__file__).parent.parent / ".candidate-venv" / "bin" / "python"
 
@@ -65,6 +66,16 @@ class EngineConfig(BaseModel):
     """Programs of one stream under way at once."""
     drain_time_ms: Annotated[int, Field(ge=0)] = 30_000
     """How long programs may finish after SIGTERM."""
+
+    @pydantic.model_validator(mode="after")
+    def _limits_fit(self) -> Self:
+        for field in dataclasses.fields(Limits):
+            default, maximum = getattr(self.default_limits, field.name), getattr(self.maximum_limits, field.name)
+            if not 0 < default <= maximum:
+                raise ValueError(f"default_limits.{field.name} is {default}; give 1 to {maximum}, which maximum_limits allows")
+        if self.default_limits.memory_bytes < MINIMUM_MEMORY_BYTES:
+            raise ValueError(f"default_limits.memory_bytes is less than the {MINIMUM_MEMORY_BYTES} that an interpreter needs")
+        return self
 
     @classmethod
     def load(cls, file: Path | None, **overrides: object) -> "EngineConfig":

@@ -1,9 +1,9 @@
 """Whether the plain data that came out of a jail is what was expected. Pure, outside of every jail.
 
 Equality is that of Python on exactly the built-in types, except that nan is nan: 1 is 1.0 and True is 1, a list is no tuple, a
-set is a frozenset. No method of any other type is ever called, so a value cannot have a say in its own comparison. Lists,
-tuples and dicts are walked without recursion, so depth does no harm; what is inside sets and keys is hashable, hence rarely
-deep, and counts as different beyond MAX_HASHED_DEPTH. A float tolerance holds everywhere but inside sets and keys.
+set is a frozenset, bytes are a bytearray. No method of any other type is ever called, so a value cannot have a say in its own
+comparison. Lists, tuples and dicts are walked without recursion, so depth does no harm; what is inside sets and keys is hashable,
+hence rarely deep, and counts as different beyond MAX_HASHED_DEPTH. A float tolerance holds everywhere but inside sets and keys.
 """
 
 import cmath
@@ -17,6 +17,7 @@ MAX_HASHED_DEPTH = 100
 
 _NUMBERS = (bool, int, float, complex)
 _SCALARS = (type(None), str, bytes, *_NUMBERS)
+_BYTES = (bytes, bytearray)
 _NAN = object()
 
 
@@ -62,6 +63,8 @@ def _same(wanted: object, got: object, tolerance: float) -> bool:
         return _same_number(wanted, got, tolerance)
     if type(wanted) in (set, frozenset) and type(got) in (set, frozenset):
         return _hashed(frozenset(wanted)) == _hashed(frozenset(got))  # type: ignore[call-overload]  # both are sets
+    if type(wanted) in _BYTES and type(got) in _BYTES:
+        return wanted == got
     return type(wanted) is type(got) and type(wanted) in _SCALARS and wanted == got
 
 

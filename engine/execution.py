@@ -129,7 +129,8 @@ async def _asserted(job: Job, tests: AssertTests, run: Run, prepared: PreparedTe
     except verdict.TestsUnusable as error:
         raise BadJob(f"the test code cannot run: {error}") from None
     failures = dict(found.failures)
-    results = tuple(_test_result(index, failures.get(index, verdict.PASSED)) for index in range(min(found.total, _RESULTS)))
+    known = found.total if len(failures) == found.total - found.passed else max(failures) + 1  # only the first ones are noted
+    results = tuple(_test_result(index, failures.get(index, verdict.PASSED)) for index in range(min(known, _RESULTS)))
     return _report(job, [account], found.outcome, results, found.passed, found.total, found.trust)
 
 

@@ -7,6 +7,7 @@ report, only ever chooses between ways to fail: nothing that it writes can lead 
 
 import errno
 import json
+import math
 import signal
 from dataclasses import dataclass
 from typing import Any
@@ -69,9 +70,11 @@ def over_hard_limit(account: Account, limits: Limits) -> Outcome | None:
         return _over(Verdict.OUTPUT_LIMIT, "output_bytes", output_bytes, limits)
     if account.report_bytes > report_bound(limits):
         return _over(Verdict.OUTPUT_LIMIT, "output_bytes", account.report_bytes, limits, more="results count as output")
+    if account.candidate.killed == "output":
+        return _over(Verdict.OUTPUT_LIMIT, "output_bytes", limits.output_bytes + 1, limits, more="its stdin's file counts")
     cpu_ms = account.candidate.cpu_ns / 1e6
     if cpu_ms > limits.cpu_time_ms or account.candidate.killed == "cpu":
-        return _over(Verdict.TIME_LIMIT, "cpu_time_ms", max(round(cpu_ms), limits.cpu_time_ms), limits)
+        return _over(Verdict.TIME_LIMIT, "cpu_time_ms", max(math.ceil(cpu_ms), limits.cpu_time_ms), limits)
     if account.candidate.killed == "wall":
         return _over(Verdict.WALL_TIME_LIMIT, "wall_time_ms", account.candidate.wall_ns // 1_000_000, limits)
     return None
@@ -127,9 +130,10 @@ def examined(account: Account, limits: Limits) -> Examination:
 def _findings(account: Account) -> tuple[dict[str, Any], int, int]:
     passed, failed = COUNTERS.unpack_from(account.findings.ljust(COUNTERS.size, b"\0"))
     try:
-        return json.loads(account.findings[COUNTERS.size :] or b"{}"), passed, failed
-    except ValueError:
-        return {}, passed, failed
+        findings = json.loads(account.findings[COUNTERS.size :] or b"{}")
+    except (ValueError, RecursionError):
+        findings = {}
+    return findings if isinstance(findings, dict) else {}, passed, failed
 
 
 def _judged(failure: list[Any], findings: dict[str, Any], account: Account, limits: Limits) -> Outcome:

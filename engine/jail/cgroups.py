@@ -3,14 +3,15 @@
 An engine owns one folder, named after its process, in each hierarchy; each slot has a folder in there. Nothing is
 shared between slots. An engine that was killed leaves empty folders: the next one to start sweeps them.
 
-    version 1    <mount of memory, pids, cpuacct>/<the engine's own cgroup>/rrtf-engine-<pid>-<start>/slot-<n>
-    version 2    <mount>/<a group whose controllers can be handed on>/rrtf-engine-<pid>-<start>/slot-<n>
+    version 1    <mount of memory, pids, cpuacct>/<the engine's own cgroup>/rrtf-engine-<pid>-<start>-<pid namespace>/slot-<n>
+    version 2    <mount>/<a group whose controllers can be handed on>/rrtf-engine-<pid>-<start>-<pid namespace>/slot-<n>
 
 `find_hierarchy` says what this host has; where nothing can be had it says why, and the engine falls back to resource limits.
 """
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "rrtf-engine-"
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _V1_CONTROLLERS = ("memory", "pids", "cpuacct")
 _V2_CONTROLLERS = ("memory", "pids")
 _EMPTYING_MS = 2000
@@ -78,6 +80,7 @@ def read_mounts(text: str) -> dict[str, Path]:
     mounts: dict[str, Path] = {}
     for line in text.splitlines():
         _, target, kind, options, *_ = line.split()
+        target = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), target)
         if kind == "cgroup":
             mounts.update({option: Path(target) for option in options.split(",")})
         elif kind == "cgroup2":
@@ -230,7 +233,8 @@ _FILES = {
 def sweep(mounts: Mapping[str, Path] | None = None) -> list[str]:
     """Remove the groups of engines that live no more, wherever they were; returns their names.
 
-    What cannot be removed, such as another user's, stays for somebody who can.
+    What cannot be removed, such as another user's, stays for somebody who can. So does what belongs to another pid namespace,
+    such as another container's: who lives there cannot be told from here.
     """
     mounts = read_mounts(Path("/proc/self/mounts").read_text()) if mounts is None else mounts
     dead = set()
@@ -238,8 +242,8 @@ def sweep(mounts: Mapping[str, Path] | None = None) -> list[str]:
         for folder, inner, _ in mount.walk():
             for name in [entry for entry in inner if entry.startswith(PREFIX)]:
                 inner.remove(name)
-                pid, _, rest = name.removeprefix(PREFIX).partition("-")
-                if pid.isdecimal() and _start_time(int(pid)) != rest.partition("-")[0]:
+                pid, start, namespace, *_ = [*name.removeprefix(PREFIX).split("-"), "", ""]
+                if namespace == _pid_namespace() and _start_time(int(pid)) != start:
                     with contextlib.suppress(OSError):
                         _remove(folder / name)
                         dead.add(name)
@@ -254,9 +258,10 @@ def _remove(folder: Path) -> None:
         _remove(inner)
     deadline = time.monotonic() + _EMPTYING_MS / 1000
     while True:
-        for pid in (folder / "cgroup.procs").read_text().split():
+        for pid in map(int, (folder / "cgroup.procs").read_text().split()):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), 9)
+                if pid > 0:  # 0 is a process of another pid namespace, and to kill it would mean us
+                    os.kill(pid, 9)
         try:
             folder.rmdir()
             return
@@ -269,7 +274,11 @@ def _remove(folder: Path) -> None:
 
 
 def _own_name() -> str:
-    return f"{PREFIX}{os.getpid()}-{_start_time(os.getpid())}"
+    return f"{PREFIX}{os.getpid()}-{_start_time(os.getpid())}-{_pid_namespace()}"
+
+
+def _pid_namespace() -> str:
+    return str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
 def _start_time(pid: int) -> str:

@@ -530,3 +530,19 @@ def test_what_is_worked_out_is_quoted_as_code():
     calls = calls_of("assert f(3 * 19, 'a' + 'b') == 2 ** 5, 'because'")
     assert calls is not None
     assert isinstance(ast.parse(calls.quotes[0]).body[0], ast.Assert)
+
+
+@pytest.mark.parametrize(
+    ("code", "check", "prompt"),
+    [
+        ("f = 5\nassert f(1) == 2", "", ""),
+        ("abs = 5\nassert abs(f(1) - 2) < 1", "", ""),
+        ("def check(c):\n    c = 5\n    assert c(1) == 2", "check", ""),
+        ("def check(c):\n    assert c(1) == 2\ncheck = 5", "check", ""),
+        ("assert abs(f(1) - 2) < 1", "", "def abs(x): return 100\n"),
+        ("assert abs(f(1) - 2) < 0", "", ""),
+        ("assert abs(f(1) - 1e309) < 1", "", ""),
+    ],
+)
+def test_names_that_mean_something_else_and_bounds_that_nothing_keeps_are_left_to_the_examiner(code, check, prompt):
+    assert calls_of_asserts(AssertTests(code=code, entry_points=("f",), check=check, prompt=prompt)) is None

@@ -177,6 +177,9 @@ def somebody():
         yield process
 
 
+NAMESPACE = Path("/proc/self/ns/pid").stat().st_ino
+
+
 def start_time(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
 
@@ -184,8 +187,11 @@ def start_time(pid):
 @pytest.mark.parametrize(
     "name",
     [
-        f"{PREFIX}{{pid}}-{{start}}",
-        f"{PREFIX}{{pid}}-{{start}}-probe",
+        f"{PREFIX}{{pid}}-{{start}}-{NAMESPACE}",
+        f"{PREFIX}{{pid}}-{{start}}-{NAMESPACE}-probe",
+        f"{PREFIX}{{pid}}-{{start}}-1",
+        f"{PREFIX}{{pid}}-1-1",
+        f"{PREFIX}4194304-1-1",
         f"{PREFIX}self",
         f"{PREFIX}",
         "4194304-1",
@@ -209,9 +215,18 @@ def test_groups_of_living_engines_and_of_others_are_let_be(tmp_path, name):
 
 def test_what_cannot_be_removed_stays_and_is_not_told(tmp_path):
     """A folder that is no group, as here, has no list of processes to end."""
-    (tmp_path / "a" / f"{PREFIX}4194304-1").mkdir(parents=True)
+    folder = tmp_path / "a" / f"{PREFIX}4194304-1-{NAMESPACE}"
+    folder.mkdir(parents=True)
     assert sweep({"": tmp_path}) == []
-    assert (tmp_path / "a" / f"{PREFIX}4194304-1").is_dir()
+    assert folder.is_dir()
+
+
+def test_a_process_of_another_namespace_in_a_dead_engine_s_group_is_no_order_to_kill_oneself(tmp_path):
+    """Version 2 lists such a process as 0, and signals to 0 go to one's own process group."""
+    folder = tmp_path / f"{PREFIX}4194304-1-{NAMESPACE}"
+    folder.mkdir()
+    (folder / "cgroup.procs").write_text("0\n")
+    assert sweep({"": tmp_path}) == []
 
 
 def test_sweeping_where_nothing_is_mounted(tmp_path):
@@ -323,7 +338,7 @@ def test_a_peak_can_be_forgotten(groups):
 def test_cpu_time_is_metered(hierarchy, groups):
     """In the file that a slot's zygote reads."""
     group = groups.slot(0)
-    with inside(group, f"import time\nwhile time.process_time() < 0.1: pass\n{STAY}") as process:
+    with inside(group, f"import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass\n{STAY}") as process:
         assert said(process) == "here"
         text = group.cpu_meter.read_text()
     used_ns = int(text.split()[1]) * 1000 if hierarchy.version == 2 else int(text)
@@ -405,7 +420,7 @@ def test_groups_of_a_dead_engine_are_swept(hierarchy, groups):
 @pytest.mark.jail
 def test_a_pid_that_was_given_anew_is_not_the_engine(hierarchy):
     """An engine is who has its number and began when it did."""
-    name = f"{PREFIX}{os.getpid()}-1"
+    name = f"{PREFIX}{os.getpid()}-1-{NAMESPACE}"
     for folder in hierarchy.folders.values():
         (folder / name / "slot-0").mkdir(parents=True)
     assert sweep(hierarchy.folders) == [name]

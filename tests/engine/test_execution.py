@@ -374,6 +374,15 @@ async def test_a_long_list_of_results_is_cut_and_its_counts_are_not():
     assert (report.tests_passed, report.tests_total, len(report.tests)) == (2_000_000, 2_000_000, 1_000)
 
 
+async def test_results_end_where_the_noted_failures_do():
+    """The examiner notes the first failures only; what is not known to have passed is not listed as passed."""
+    noted = [[index, "wrong", False, "AssertionError", None] for index in range(100)]
+    found = findings(0, 150, state="done", failures=noted, error="")
+    report, _ = await executed(MORE_THAN_CALLS, account(examiner={}, findings=found), stop=RUN_ALL)
+    assert (report.tests_passed, report.tests_total) == (0, 150)
+    assert verdicts(report) == [WRONG] * 100
+
+
 async def test_test_code_that_cannot_run_is_a_bad_job():
     found = findings(0, 0, state="unusable", error="NameError: two")
     with pytest.raises(BadJob, match=r"the test code cannot run: NameError: two"):

@@ -427,3 +427,17 @@ def test_answers_that_crash_the_examiner_fail():
 def test_an_examiner_that_broke_is_the_engines_failure(examiner, message):
     with pytest.raises(CellFailed, match=f"^{message}$"):
         examined(examiner=examiner, findings=findings(1, 0))
+
+
+def test_what_a_program_wrote_to_the_file_of_its_stdin_is_output():
+    """The zygote ends it for that, and the engine reads no such file: the zygote's word is all there is."""
+    outcome = verdict.failure(account(candidate={"status": -9, "killed": "output"}), LIMITS)
+    assert outcome is not None
+    assert (outcome.verdict, outcome.cause.limit) == (Verdict.OUTPUT_LIMIT, "output_bytes")
+    assert outcome.cause.measured > outcome.cause.allowed
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"null", b'"x"', b"[" * 100_000])
+def test_findings_of_another_form_pass_nothing(text):
+    found = examined(examiner={}, findings=findings(1) + text)
+    assert found.outcome.verdict is not Verdict.PASSED
