@@ -8,6 +8,7 @@ The reader reads only while there is a place in the window and takes one for eac
 back only when the response has been written. So neither a client that writes faster than programs run nor one that reads slower
 than they finish makes anything pile up here. Every request that was read is answered exactly once, or the whole stream ends with
 a status. A client that cancels or vanishes cancels the handler, and with it, through the task group, all programs of the stream.
+Clients take turns where programs wait: a stream counts as one client, unary calls count by their address.
 
 A message costs about as much as a short program does, so responses are gathered, but never at the price of an idle slot: the
 writer waits for company only while so many programs of the stream are under way that the slots stay busy meanwhile.
@@ -38,8 +39,8 @@ _PLENTY_PER_SLOT = 4
 class Executor(Protocol):
     """Runs programs. Cancelling `execute` ends the program."""
 
-    async def execute(self, job: Job) -> Report:
-        """What became of the job. Raises BadJob, Busy or Draining where there is no verdict."""
+    async def execute(self, job: Job, client: str = "") -> Report:
+        """What became of the job; jobs of different clients take turns. Raises BadJob, Busy or Draining where there is no verdict."""
         ...
 
 
@@ -77,7 +78,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
     async def Execute(self, request: pb.ExecuteRequest, context: _Context) -> pb.ExecuteResponse:  # noqa: N802  # gRPC's name
         with _Call(self):
             try:
-                return await self.execute(self.accept(request))
+                return await self.execute(self.accept(request), context.peer())
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
                 await _abort(context, _refusal(request.id, error))
 
@@ -106,8 +107,8 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             raise self._refusing
         return wire.job_from_request(request, self._description)
 
-    async def execute(self, job: Job) -> pb.ExecuteResponse:
-        return wire.response_from_report(await self._executor.execute(job))
+    async def execute(self, job: Job, client: str) -> pb.ExecuteResponse:
+        return wire.response_from_report(await self._executor.execute(job, client))
 
     def call_began(self) -> None:
         self._calls += 1
@@ -147,6 +148,7 @@ class _Stream:
         self._under_way: set[str] = set()
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
+        self._client = f"stream {id(self)}"
         self._outbox: wire.Outbox[pb.ExecuteResponse] = wire.Outbox(gather_ms=gather_ms)
 
     def stop_reading(self, reason: EngineError) -> None:
@@ -192,7 +194,7 @@ class _Stream:
 
     async def _execute(self, job: Job) -> None:
         try:
-            response = await self._service.execute(job)
+            response = await self._service.execute(job, self._client)
         except Exception as error:  # noqa: BLE001  # the edge, as above
             response = wire.response_from_refusal(job.id, _refusal(job.id, error))
         self._answer(response)

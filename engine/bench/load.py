@@ -83,13 +83,14 @@ class _Generator:
         """Sends at that rate for so long, then waits for what is under way; only what ends within the time counts."""
         answers: list[tuple[int, bytes]] = []
         refusals: list[float] = []
+        failures: list[grpc.aio.AioRpcError] = []
         tasks: set[asyncio.Task[None]] = set()
         before, started = CpuTimes.of(self._engine), time.perf_counter()
         end = started + seconds
         sent = 0
         while (now := time.perf_counter()) < end:
             for number in range(sent, int((now - started) * rate) + 1):
-                task = asyncio.create_task(self._one(number % len(self._requests), answers, refusals))
+                task = asyncio.create_task(self._one(number % len(self._requests), answers, refusals, failures))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 sent = number + 1
@@ -99,6 +100,8 @@ class _Generator:
         refused = len(refusals)
         if tasks:
             await asyncio.wait(tasks, timeout=_DRAIN_S)
+        if failures:
+            raise EngineFault(f"the engine under load answered {failures[0].code()}: {failures[0].details()}")
         return LoadPoint(
             factor=factor,
             offered=sent / seconds,
@@ -111,14 +114,17 @@ class _Generator:
             server_cores=used.server / seconds,
         )
 
-    async def _one(self, index: int, answers: list[tuple[int, bytes]], refusals: list[float]) -> None:
+    async def _one(
+        self, index: int, answers: list[tuple[int, bytes]], refusals: list[float], failures: list[grpc.aio.AioRpcError]
+    ) -> None:
         began = time.perf_counter()
         try:
             answer = await self._call(self._requests[index])
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-                raise EngineFault(f"the engine under load answered {error.code()}: {error.details()}") from error
-            refusals.append((time.perf_counter() - began) * 1000)
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                refusals.append((time.perf_counter() - began) * 1000)
+            else:
+                failures.append(error)
         else:
             answers.append((index, answer))
 

@@ -48,9 +48,10 @@ type Tell = Callable[[str, int, int], None]
 """Takes what is being measured, how many steps are done and how many there are."""
 
 
-def measure(plan: Plan, tell: Tell, config: EngineConfig | None = None) -> Results:
-    """Everything the plan names. Raises EngineError, BadConfig for a workload that cannot be had included."""
+def measure(plan: Plan, tell: Tell, config: EngineConfig | None = None) -> Iterator[Results]:
+    """Everything the plan names; yields all rounds so far after each. Raises EngineError, BadConfig for an unknown workload."""
     config = config or EngineConfig()
+    machine = describe_machine(config)
     with _stand(config, [workload(name) for name in plan.workloads]) as stand:
         rounds, steps = [], list(stand.steps(plan.parts))
         total = plan.rounds * len(steps)
@@ -60,8 +61,8 @@ def measure(plan: Plan, tell: Tell, config: EngineConfig | None = None) -> Resul
                 tell(f"round {turn + 1} of {plan.rounds}: {title}", turn * len(steps) + number, total)
                 pieces.append(stand.least_disturbed(step, turn, plan.patience + 1))
             rounds.append(merged(pieces))
+            yield Results(machine=machine, rounds=list(rounds))
         tell("done", total, total)
-    return Results(machine=describe_machine(config), rounds=rounds)
 
 
 def merged(pieces: Iterable[dict[str, Any]]) -> Round:

@@ -26,7 +26,9 @@ def bench(
     part: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Only this: {', '.join(PARTS)}. Repeatable.")] = None,
     patience: Annotated[int, typer.Option(min=0, help="How often to repeat what other programs disturbed.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
-    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write that object to a file as well.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write that object to a file as well, anew after each round.")
+    ] = None,
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write charts as SVG into a folder.")] = None,
 ) -> None:
     """Measure the engine against a bare fork, a new python and a new nsjail for each program.
@@ -52,14 +54,13 @@ def bench(
     if save is not None:
         _write(save, "a", "")  # before minutes of work are lost
     with _progress() as tell:
-        results = measure(plan, tell)
-    found = as_object(results)
-    if save is not None:
-        _write(save, "w", json.dumps(found, indent=1) + "\n")
-    if plots is not None:
-        write_plots(results, plots)
+        for results in measure(plan, tell):
+            if save is not None:
+                _write(save, "w", json.dumps(as_object(results), indent=1) + "\n")
+            if plots is not None:
+                write_plots(results, plots)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(as_object(results)))
     else:
         for table in tables(results):
             Console().print(table, "")

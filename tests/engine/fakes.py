@@ -41,13 +41,14 @@ class FakeExecutor:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.cancelled: list[str] = []
+        self.clients: list[str] = []
         self.running: set[str] = set()
         self.most_running = 0
         self.released = asyncio.Event()
         self._began = asyncio.Condition()
         self._refusals: Counter[str] = Counter()
 
-    async def execute(self, job: Job) -> Report:
+    async def execute(self, job: Job, client: str = "") -> Report:
         program = job.program.decode() if isinstance(job.program, bytes) else job.program
         order, _, rest = program.partition(" ")
         if order == "busy" and self._refusals[job.id] < int(rest):
@@ -55,6 +56,7 @@ class FakeExecutor:
             raise Busy(retry_after_ms=1)
         async with self._began:
             self.jobs.append(job)
+            self.clients.append(client)
             self.running.add(job.id)
             self.most_running = max(self.most_running, len(self.running))
             self._began.notify_all()

@@ -290,6 +290,18 @@ async def test_an_id_may_be_used_again_once_it_is_answered(tmp_path):
             assert (await answer(call)).id == "a"
 
 
+async def test_each_stream_is_a_client_of_its_own(tmp_path):
+    """So that the executor can let them take turns."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        for names in ("ab", "cd"):
+            call = stub.ExecuteStream()
+            await call.write(pb.ExecuteStreamRequest(requests=[request(name) for name in names]))
+            await call.done_writing()
+            assert len([answer async for answer in call]) > 0
+    first, second, third, fourth = engine.executor.clients
+    assert first == second != third == fourth
+
+
 async def test_until_it_is_ready_it_is_not_serving(tmp_path):
     """It listens, says NOT_SERVING and refuses jobs with a delay, until its first program has run."""
     proven, asked = asyncio.Event(), asyncio.Event()
@@ -338,7 +350,7 @@ async def test_the_proof_is_a_program_that_ran():
         def __init__(self, report):
             self.report = report
 
-        async def execute(self, job):
+        async def execute(self, job, client=""):
             return self.report
 
     await probe(Says(Report(id="x", verdict=Verdict.FINISHED, stdout=b"ready\n")))
