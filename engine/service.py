@@ -40,7 +40,7 @@ class Executor(Protocol):
     """Runs programs. Cancelling `execute` ends the program."""
 
     async def execute(self, job: Job, client: str = "") -> Report:
-        """What became of the job; jobs of different clients take turns. Raises BadJob, Busy or Draining where there is no verdict."""
+        """What became of the job; clients take turns. Raises BadJob, Busy or Draining where there is no verdict."""
         ...
 
 
