@@ -27,7 +27,9 @@ from engine.jail.inside.encoding import Encoder
 from engine.jail.inside.messages import packed
 from engine.records import AssertTests, FunctionTest, FunctionTests
 
-_CACHED_TESTS = 1024
+_CACHED_TESTS = 512
+_LONGEST_CODE = 1 << 15
+"""Looking at more would keep the engine from its other clients, and the program would pay for compiling it."""
 _QUOTE_CHARS = 200
 _SUBJECT = "subject"
 
@@ -56,7 +58,9 @@ def calls_of_functions(tests: FunctionTests) -> Calls:
 
 @lru_cache(maxsize=_CACHED_TESTS)
 def calls_of_asserts(tests: AssertTests) -> Calls | None:
-    """The calls that test code consists of, None where it is more than calls with literals."""
+    """The calls that test code consists of, None where it is more than calls with literals, or long."""
+    if len(tests.code) > _LONGEST_CODE:
+        return None
     try:
         found = _asserts(tests)
         quotes = tuple(ast.unparse(node)[:_QUOTE_CHARS] for node, _ in found)

@@ -33,6 +33,7 @@ from engine.verdict import Outcome
 type Run = Callable[[Order], Awaitable[Account]]
 
 _INDEX = re.compile(rb'\{"index": (\d{1,9}), ')
+_OPAQUE = re.compile(rb'\{"index": \d{1,9}, "opaque": ')
 _RESULTS = 1_000
 """Results of single asserts that a report lists at most; the counts are always whole."""
 
@@ -117,21 +118,30 @@ def _lines(report: bytes) -> dict[int, bytes]:
 
 
 async def _asserted(job: Job, tests: AssertTests, run: Run, prepared: PreparedTests) -> Report:
+    accounts: list[Account] = []
     calls = calls_of_asserts(tests)
     if calls is not None:
-        account = await run(orders.calls_order(job, calls))
-        if b'"opaque"' not in account.report:
-            return _called(job, calls, account)
+        accounts.append(await run(orders.calls_order(job, calls)))
+        if not _is_opaque(job, calls, accounts[0]):
+            return _called(job, calls, accounts[0])
     examination = await prepared.examination(tests, job.stop, run)
-    account = await run(orders.examined_order(job, examination))
+    accounts.append(await run(orders.examined_order(job, examination)))
     try:
-        found = verdict.examined(account, job.limits)
+        found = verdict.examined(accounts[-1], job.limits)
     except verdict.TestsUnusable as error:
         raise BadJob(f"the test code cannot run: {error}") from None
     failures = dict(found.failures)
     known = found.total if len(failures) == found.total - found.passed else max(failures) + 1  # only the first ones are noted
     results = tuple(_test_result(index, failures.get(index, verdict.PASSED)) for index in range(min(known, _RESULTS)))
-    return _report(job, [account], found.outcome, results, found.passed, found.total, found.trust)
+    return _report(job, accounts, found.outcome, results, found.passed, found.total, found.trust)
+
+
+def _is_opaque(job: Job, calls: Calls, account: Account) -> bool:
+    """Whether the program made all its calls but gave something that is no plain data, which an examiner has to judge."""
+    if verdict.failure(account, job.limits) is not None:
+        return False
+    lines = _lines(account.report)
+    return all(index in lines for index in range(len(calls.expected))) and any(map(_OPAQUE.match, lines.values()))
 
 
 def _tested(job: Job, accounts: list[Account], outcomes: list[Outcome], total: int, times: list[float]) -> Report:

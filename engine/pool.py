@@ -10,7 +10,6 @@ once more in another slot, ahead of the line, and only then is the infrastructur
 """
 
 import asyncio
-import collections
 import contextlib
 import logging
 import time
@@ -42,7 +41,7 @@ class Pool:
 
     def __init__(self, slots: dict[int, Slot], open_slot: OpenSlot, queue_size: int, sleep: Sleep) -> None:
         self._numbers = {slot: number for number, slot in slots.items()}
-        self._free = collections.deque(slots.values())
+        self._free = list(slots.values())
         self._line: Line[asyncio.Future[Slot]] = Line()
         self._open_slot = open_slot
         self._queue_size = queue_size
@@ -85,6 +84,13 @@ class Pool:
         await asyncio.gather(*self._repairs, return_exceptions=True)
         await _close_all(list(self._numbers))
 
+    def admit(self) -> None:
+        """Raises Busy or Draining where a job that came now would be refused."""
+        if self._draining:
+            raise Draining
+        if not self._free and len(self._line) >= self._queue_size:
+            raise Busy(retry_after_ms=self._line_ms())
+
     async def execute(self, job: Job, client: str = "") -> Report:
         """What became of a job. Cancelling ends the program; clients take turns. Raises BadJob, Busy and Draining."""
         queued_at = time.monotonic()
@@ -123,12 +129,12 @@ class Pool:
 
     async def _take(self, client: str, *, ahead: bool) -> Slot:
         """A slot. Who comes back goes ahead of the line, however long it is: that job was accepted."""
-        if self._draining:
+        if not ahead:
+            self.admit()
+        elif self._draining:
             raise Draining
         if self._free:
-            return self._free.popleft()
-        if not ahead and len(self._line) >= self._queue_size:
-            raise Busy(retry_after_ms=self._line_ms())
+            return self._free.pop()  # the one used last: its memory is still in the caches
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         if ahead:
             self._line.join_ahead(place)

@@ -39,6 +39,9 @@ _PLENTY_PER_SLOT = 4
 class Executor(Protocol):
     """Runs programs. Cancelling `execute` ends the program."""
 
+    def admit(self) -> None:
+        """Raises Busy or Draining where a job that came now would be refused."""
+
     async def execute(self, job: Job, client: str = "") -> Report:
         """What became of the job; clients take turns. Raises BadJob, Busy or Draining where there is no verdict."""
         ...
@@ -105,6 +108,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         """The job a request asks for. Raises what Execute answers with instead of running it."""
         if self._refusing is not None:
             raise self._refusing
+        self._executor.admit()  # before anything is spent on the request: refusing has to be cheap when there is too much to do
         return wire.job_from_request(request, self._description)
 
     async def execute(self, job: Job, client: str) -> pb.ExecuteResponse:

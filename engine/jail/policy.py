@@ -138,9 +138,16 @@ def _mounts(interpreter: Interpreter) -> list[MountPt]:
             mounts.append(MountPt(src=str(path.readlink()), dst=str(path), is_symlink=True))
         elif path.exists() and not any(path != other and path.is_relative_to(other) for other in interpreter.folders):
             mounts.append(_bind(path, str(path)))
-    taken = any(folder.is_relative_to("/tmp") for folder in interpreter.folders)
-    links = ["/dev/shm"] if taken else ["/dev/shm", "/tmp"]  # one memory file system serves all
-    return mounts + [MountPt(src=BOX, dst=link, is_symlink=True) for link in links]
+    links = {
+        "/dev/fd": "/proc/self/fd",
+        "/dev/stdin": "/proc/self/fd/0",
+        "/dev/stdout": "/proc/self/fd/1",
+        "/dev/stderr": "/proc/self/fd/2",
+    }
+    links["/dev/shm"] = BOX  # one memory file system serves all
+    if not any(folder.is_relative_to("/tmp") for folder in interpreter.folders):
+        links["/tmp"] = BOX
+    return mounts + [MountPt(src=target, dst=link, is_symlink=True) for link, target in links.items()]
 
 
 def _bind(source: Path, target: str) -> MountPt:

@@ -16,8 +16,8 @@ _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00020000 | 0x00000080
 """CLONE_NEW{CGROUP,UTS,IPC,USER,PID,NET,NS,TIME}."""
-_FAMILIES = (1, 2, 10)
-"""AF_UNIX, AF_INET, AF_INET6: the network namespace holds nothing but a loopback."""
+_FAMILIES = (1,)
+"""AF_UNIX alone: there is no network to speak to, and what a slot's loopback counts would tell one program of another."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ class FakeExecutor:
         self._began = asyncio.Condition()
         self._refusals: Counter[str] = Counter()
 
+    def admit(self) -> None:
+        """Refuses only those that ask for it, below."""
+
     async def execute(self, job: Job, client: str = "") -> Report:
         program = job.program.decode() if isinstance(job.program, bytes) else job.program
         order, _, rest = program.partition(" ")

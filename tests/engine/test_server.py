@@ -350,6 +350,9 @@ async def test_the_proof_is_a_program_that_ran():
         def __init__(self, report):
             self.report = report
 
+        def admit(self):
+            pass
+
         async def execute(self, job, client=""):
             return self.report
 

@@ -143,16 +143,23 @@ def test_expected_values_never_reach_the_program(jails):
         assert report.stdout.startswith(b"[]")
 
 
+REPORT = (
+    "import os\n"
+    "fds = [fd for fd in range(3, 64) if os.path.lexists(f'/proc/self/fd/{fd}')]\n"
+    "[report] = [fd for fd in fds if 'report' in os.readlink(f'/proc/self/fd/{fd}')]\n"
+)
+"""Where a program finds the descriptor that its results are written to."""
 EVASIONS = {
     "an exception that no JSON holds": "def largest(numbers): raise OSError(b'x', 'y')",
     "an exception of an endless name": "def largest(numbers): raise type('E' * 10_000_000, (Exception,), {})('x' * 10_000_000)",
-    "a result line that is no JSON": "import os\nos.write(3, b'{\"index\": 0, x}\\n')\ndef largest(numbers): return 0",
+    "a result line that is no JSON": REPORT + "os.write(report, b'{\"index\": 0, x}\\n')\ndef largest(numbers): return 0",
     "fills memory where only the zygote could be killed": (
         "import os\ntry: open('/proc/self/oom_score_adj', 'w').write('0')\nexcept OSError: pass\n"
         "while True: open(str(os.urandom(8).hex()), 'wb').write(bytes(1 << 22))"
     ),
     "fills the shared files": (
-        "import os\nfor fd in (0, 1, 2, 3):\n    try:\n        while True: os.write(fd, bytes(1 << 22))\n    except OSError: pass\n"
+        REPORT
+        + "for fd in (0, 1, 2, report):\n    try:\n        while True: os.write(fd, bytes(1 << 22))\n    except OSError: pass\n"
         "def largest(numbers): return 0"
     ),
 }
@@ -175,3 +182,20 @@ def test_a_value_cannot_bring_methods_of_its_own(jails):
     tests = examined("assert f(1).same(31337)", "f", prompt=prompt)
     assert jails.run(cheat, tests=tests).verdict is Verdict.RUNTIME_ERROR
     assert jails.run(honest, tests=tests).verdict is Verdict.PASSED
+
+
+def test_a_program_cannot_ask_for_a_second_run(jails):
+    """What cannot be judged as data is run again beside an examiner, but only where the first run made all its calls."""
+    answers = "def largest(numbers): return max(numbers)"
+    program = REPORT + f"if len(fds) == 1:\n    os.write(report, b'\"opaque\"\\n')\n    os._exit(0)\n{answers}"
+    assert jails.run(answers, tests=CALLS).verdict is Verdict.PASSED
+    report = jails.run(program, tests=CALLS)
+    assert report.verdict is Verdict.RUNTIME_ERROR, report
+
+
+def test_both_runs_of_a_program_are_billed(jails):
+    """An object that is no data takes an examiner and a second run."""
+    burn = "import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass\n"
+    program = burn + "class Largest:\n    def __eq__(self, other): return other == 31337\ndef largest(numbers): return Largest()"
+    report = jails.run(program, tests=CALLS)
+    assert report.cpu_time_ms > 180, report

@@ -93,13 +93,20 @@ LEAVES = {
         "import os, socket, time\nif os.fork() == 0:\n    s = socket.socket(socket.AF_UNIX); s.bind('\\0left'); s.listen(); time.sleep(60)\ntime.sleep(0.1)",
         "import socket\ns = socket.socket(socket.AF_UNIX)\ntry: s.connect('\\0left'); print(True)\nexcept OSError: print(False)",
     ),
-    "ports": (
-        "import os, socket, time\nif os.fork() == 0:\n    s = socket.create_server(('127.0.0.1', 9999)); time.sleep(60)\ntime.sleep(0.1)",
-        "import socket\ntry: socket.create_connection(('127.0.0.1', 9999)); print(True)\nexcept OSError: print(False)",
+    "locks on its output": (
+        "import fcntl, struct; fcntl.fcntl(1, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 31337, 1, 0)); fcntl.flock(2, fcntl.LOCK_EX)",
+        (
+            "import fcntl, struct\nfree = struct.unpack('hhqqi4x', fcntl.fcntl(1, 36, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0)))[0] == fcntl.F_UNLCK\n"
+            "try: fcntl.lockf(1, fcntl.LOCK_EX | fcntl.LOCK_NB)\nexcept OSError: free = False\nprint(not free)"
+        ),
     ),
-    "connections that were closed": (
-        "import socket\ns = socket.create_server(('127.0.0.1', 9998)); c = socket.create_connection(('127.0.0.1', 9998)); p, _ = s.accept(); p.close(); c.close()",
-        "import socket\ns = socket.socket()\ntry: s.bind(('127.0.0.1', 9998)); print(False)\nexcept OSError: print(True)",
+    "signals of its descriptors": (
+        "import fcntl; [fcntl.fcntl(fd, 10, 37) for fd in range(3)]",
+        "import fcntl; print(any(fcntl.fcntl(fd, 11) for fd in range(3)))",
+    ),
+    "counters of the network": (
+        "import socket\nfor family in (socket.AF_INET, socket.AF_INET6):\n    try: socket.socket(family); raise SystemExit('a network')\n    except OSError: pass",
+        "print(any(sum(map(int, line.split()[1:])) for line in open('/proc/net/dev') if ':' in line))",
     ),
     "modules": (
         "import sys, math; math.pi = 3; sys.modules['left'] = math",

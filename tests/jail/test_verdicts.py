@@ -189,3 +189,36 @@ def test_compare_rules(jails):
 
 def test_a_program_without_tests_is_never_passed(jails):
     assert jails.run("print('PASSED')").verdict is Verdict.FINISHED
+
+
+AS_A_PLAIN_INTERPRETER = {
+    "the mode and name of stdin": ("import sys; print(sys.stdin.mode, sys.stdin.name)", b"r <stdin>\n"),
+    "a second stream on stdout": ("out = open(1, 'w', closefd=False); out.write('x')", b"x"),
+    "an output kept back": (
+        "import io, sys; sys.stdout = io.StringIO(); print(42); sys.__stdout__.write(sys.stdout.getvalue())",
+        b"42\n",
+    ),
+    "a closed stdout": ("import sys; print(1); sys.stdout.close()", b"1\n"),
+    "no stdout": ("import sys; print(1); sys.stdout = None", b"1\n"),
+    "bytes that are no text": ("print(input())", b"a\xffb\n"),
+    "/dev/stdin": ("print(open('/dev/stdin', 'rb').read())", b"b'a\\xffb\\n'\n"),
+    "what goes at the end": ("class A:\n    def __del__(self): print('gone')\na = A()", b"gone\n"),
+    "its builtins": ("import builtins; print(__builtins__ is builtins, __annotations__)", b"True {}\n"),
+    "where modules are looked for": ("import sys; print(sys.path[0])", b"/box\n"),
+}
+
+
+@pytest.mark.parametrize("name", AS_A_PLAIN_INTERPRETER)
+def test_a_script_finds_what_a_plain_interpreter_has(jails, name):
+    program, stdout = AS_A_PLAIN_INTERPRETER[name]
+    report = jails.run(program, stdin=b"a\xffb\n")
+    assert (report.verdict, report.stdout) == (Verdict.FINISHED, stdout), report
+
+
+def test_an_excepthook_of_the_program_is_called(jails):
+    report = jails.run("import sys; sys.excepthook = lambda kind, *rest: print(kind.__name__); 1 / 0")
+    assert (report.verdict, report.stdout) == (Verdict.RUNTIME_ERROR, b"ZeroDivisionError\n"), report
+
+
+def test_a_status_too_large_for_the_kernel_is_none_that_says_well(jails):
+    assert jails.run("raise SystemExit(2**64)").exit_code == 255

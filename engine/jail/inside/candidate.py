@@ -7,6 +7,7 @@ returned data, {"index", "opaque"} for one that returned something else, and for
 """
 
 import atexit
+import builtins
 import contextlib
 import enum
 import functools
@@ -34,20 +35,26 @@ FILE = "solution.py"
 _TRACE_CHARS = 4000
 _REHEARSALS = 16
 """As many runs as it takes until the interpreter has specialised what it runs."""
+_LARGEST_STATUS = 1 << 63
+_BUFFERED = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
 _own_modules: list[str] = []
 """Names that a program may use for modules of its own."""
 
 
-def _writer(fd: int, errors: str, *, line_buffering: bool = False) -> io.TextIOWrapper:
-    buffer = io.BufferedWriter(io.FileIO(fd, "w", closefd=False))
-    return io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=line_buffering)
+def _stream(fd: int, mode: str, name: str, errors: str, *, line_buffering: bool = False) -> io.TextIOWrapper:
+    raw = io.FileIO(fd, mode, closefd=False)
+    raw.name = name
+    buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
+    stream: Any = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=line_buffering)
+    stream.mode = mode
+    return stream  # type: ignore[no-any-return]
 
 
-# On the descriptors 0, 1 and 2 of whatever process uses them; made before the fork, since making them costs a tenth of a program.
+# As an interpreter makes them. Before the fork, since making them costs a tenth of a program; of whatever process uses them.
 _STREAMS = (
-    io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8"),
-    _writer(1, "strict"),
-    _writer(2, "backslashreplace", line_buffering=True),
+    _stream(0, "r", "<stdin>", "surrogateescape"),
+    _stream(1, "w", "<stdout>", "surrogateescape"),
+    _stream(2, "w", "<stderr>", "backslashreplace", line_buffering=True),
 )
 
 
@@ -81,7 +88,7 @@ def run(work: dict[str, Any], report_fd: int, sock: socket.socket | None) -> NoR
     except BaseException as error:
         code = 1
         _tell(report_fd, "run", error)
-    _leave(code, wait=work["kind"] == "script")
+    _leave(code, module if work["kind"] == "script" else None)
 
 
 class CandidateSide(Conversation):
@@ -114,7 +121,7 @@ def _fresh_main(module_name: str) -> types.ModuleType:
         del sys.modules[name]  # so that a program may have modules of these names
     sys.argv = [FILE]
     module = types.ModuleType(module_name)
-    module.__dict__["__file__"] = FILE
+    module.__dict__.update(__file__=FILE, __builtins__=builtins, __annotations__={})
     sys.modules["__main__"] = module if module_name == "__main__" else types.ModuleType("__main__")
     sys.modules[module_name] = module
     gc.enable()
@@ -189,7 +196,10 @@ def _tell(report_fd: int, stage: str, error: BaseException) -> None:
     """Report what ended the program, and print it as an interpreter would."""
     _write(report_fd, _line(_description(stage, error)))
     with contextlib.suppress(Exception):  # the program may have closed or filled its stderr
-        print(trace_of(error), file=sys.stderr)
+        if sys.excepthook is sys.__excepthook__:
+            print(trace_of(error), file=sys.stderr)
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -211,22 +221,43 @@ def trace_of(error: BaseException) -> str:
 
 def _exit_code(leaving: SystemExit) -> int:
     if leaving.code is None or isinstance(leaving.code, int):
-        return (leaving.code or 0) & 0xFF
+        code = leaving.code or 0
+        return code & 0xFF if -_LARGEST_STATUS <= code < _LARGEST_STATUS else 0xFF
     print(leaving.code, file=sys.stderr)
     return 1
 
 
-def _leave(code: int, *, wait: bool = False) -> NoReturn:
+def _leave(code: int, script: types.ModuleType | None = None) -> NoReturn:
     """End as an interpreter does, without the time that it takes to tear one down."""
     try:
-        if wait:
+        if script is not None:
             threading._shutdown()  # type: ignore[attr-defined]  # joins the threads that are no daemons
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush_all()
+        if script is not None:
+            _let_go(script)
+            with contextlib.suppress(Exception):  # what went may have closed what it wrote to
+                _flush_all()
     except BaseException as error:
         code = code or 120  # what an interpreter says when its last flush fails
         with open(2, "wb", buffering=0, closefd=False) as stderr:
             stderr.write(repr(error).encode(errors="replace"))
     finally:
         os._exit(code)
+
+
+def _let_go(script: types.ModuleType) -> None:
+    """Drop what the script's names hold, for the sake of what happens when it goes."""
+    for name in [name for name in script.__dict__ if name != "__builtins__"]:
+        script.__dict__[name] = None
+
+
+def _flush_all() -> None:
+    """Write out what the program's open files hold back; only standard streams that are still there may fail at it."""
+    for file in gc.get_objects():  # of the program's own making: what was there before the fork is frozen
+        if type(file) in _BUFFERED:
+            with contextlib.suppress(Exception):
+                file.flush()
+    for stream in (sys.stdout, sys.stderr, *_STREAMS[1:]):
+        if stream is not None and not stream.closed:
+            stream.flush()

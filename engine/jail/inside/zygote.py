@@ -13,8 +13,6 @@ When the control socket closes, the engine is gone: the zygote ends, and the ker
 """
 
 import base64
-import contextlib
-import fcntl
 import importlib
 import json
 import marshal
@@ -30,7 +28,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from . import candidate, examiner, sharing
-from .cell import Bars, bar_for_good, enter
+from .cell import HOME, Bars, bar_for_good, enter
 from .kernel import Filter, process_cpu_ns
 from .messages import EXAMINED, KILLED, PROCESS, PROGRAM
 from .meter import CpuMeter, RunDelays
@@ -115,7 +113,7 @@ class Zygote:
         else:
             processes = [self._fork(1, lambda: self._be_examiner(order, None))]
         self._watch(processes, order, started_ns)
-        self.reset_files(order["bounds"])
+        self._cut_files(order["bounds"])
         first, *rest = processes
         account = self._account(first, started_ns, self._meter.finish(*processes))
         for examiner_process in rest:
@@ -147,13 +145,12 @@ class Zygote:
         self._marks.close()
 
     def _be_candidate(self, order: dict[str, Any], sock: socket.socket | None) -> NoReturn:
-        fds = self._fds
-        work = marshal.loads(os.pread(fds["work"], order["work_bytes"], 0))
-        os.dup2(fds["stdin"], 0)
-        os.dup2(fds["stdout"], 1)
-        os.dup2(fds["stderr"], 2)
-        self._enter(0, order["limits"], [fds["report"]] if sock is None else [fds["report"], sock.fileno()])
-        candidate.run(work, fds["report"], sock)
+        work = marshal.loads(os.pread(self._fds["work"], order["work_bytes"], 0))
+        report = self._reopened("report")
+        for fd, name in enumerate(("stdin", "stdout", "stderr")):
+            os.dup2(self._reopened(name), fd)
+        self._enter(0, order["limits"], [report] if sock is None else [report, sock.fileno()])
+        candidate.run(work, report, sock)
 
     def _be_examiner(self, order: dict[str, Any], sock: socket.socket | None) -> NoReturn:
         work = marshal.loads(os.pread(self._fds["tests"], order["tests_bytes"], 0))
@@ -188,18 +185,15 @@ class Zygote:
                 delays = delays or RunDelays()
                 look_ns = self._look(processes, order, started_ns, delays)
 
-    def reset_files(self, bounds: list[int]) -> None:
-        """Take back what a program did to the memory files that the next one gets too: flags, position, lock, length.
+    def _reopened(self, name: str) -> int:
+        """The memory file with a position, flags, locks and an owner that no other cell has or leaves behind."""
+        return os.open(f"/proc/self/fd/{self._fds[name]}", os.O_RDWR | (0 if name == "stdin" else os.O_APPEND))
 
-        What is over its bound is cut to a byte more, which is how the engine knows of it.
-        """
+    def _cut_files(self, bounds: list[int]) -> None:
+        """To a byte more than their bounds where they are longer, which is how the engine knows of it."""
         for fd, most in zip(self._bounded, bounds, strict=True):
             if os.lseek(fd, 0, os.SEEK_END) > most:
                 os.ftruncate(fd, most + 1)
-            os.lseek(fd, 0, os.SEEK_SET)
-            fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
-            fcntl.flock(fd, fcntl.LOCK_UN)
-        fcntl.fcntl(self._fds["stdin"], fcntl.F_SETFL, 0)
 
     def _over_bounds(self, bounds: list[int]) -> bool:
         return any(os.fstat(fd).st_size > most for fd, most in zip(self._bounded, bounds, strict=True))
@@ -248,24 +242,17 @@ def main(fds: dict[str, int]) -> None:
     settings = json.loads(control.recv(1 << 16))
     for name in settings["start_environment"]:
         del os.environ[name]
+    sys.path[0] = HOME  # where a program's own modules lie
     for name in settings["preload"]:
         importlib.import_module(name)
     bars = Bars(Filter(base64.b64decode(settings["seccomp"])), settings["ids"], settings["limit_by_rlimits"])
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
     bar_for_good(bars)
-    _forget_closed_connections()
-    zygote.reset_files([0] * len(_BOUNDED))
     candidate.rehearse()
     zygote.serve(orders=settings["rehearsals"])
     sharing.freeze()
     control.send(json.dumps({"ready": sys.version.split()[0]}).encode())
     zygote.serve()
-
-
-def _forget_closed_connections() -> None:
-    """No port of the slot's loopback stays taken for a minute after the program that used it."""
-    with contextlib.suppress(OSError), open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "wb", buffering=0) as file:
-        file.write(b"0")
 
 
 def _kill_all(processes: list[Process], why: str) -> None:
