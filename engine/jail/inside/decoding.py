@@ -222,15 +222,21 @@ def _runs_code(kind: type, name: str) -> bool:
     return hasattr(type(found), "__set__") or hasattr(type(found), "__get__") or callable(found)
 
 
+def _class_named(decoder: Decoder, name: Any) -> type:
+    if name not in decoder._peer.classes:
+        raise Malformed(f"no class {str(name)[:40]!r} here: a program has to define what its prompt defines")
+    return decoder._peer.classes[name]
+
+
 def _instance(decoder: Decoder, row: Row) -> object:
-    kind = decoder._peer.classes[row[1]]
+    kind = _class_named(decoder, row[1])
     if issubclass(kind, enum.Enum) or not isinstance(kind, type):
         raise Malformed("not a class of instances")
     return _NEW(kind)
 
 
 def _member(decoder: Decoder, row: Row) -> object:
-    kind = decoder._peer.classes[row[1]]
+    kind = _class_named(decoder, row[1])
     if not issubclass(kind, enum.Enum):
         raise Malformed("not an enum")
     return kind[row[2]]
