@@ -13,6 +13,7 @@ import fcntl
 import importlib.metadata
 import json
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -60,27 +61,24 @@ class RunFolder:
 
 
 def open_run(recipe: Recipe) -> RunFolder:
-    """The folder to work in: the newest of this name if it holds the same recipe unfinished, else a new one.
+    """The folder to work in: the newest of this name that holds the same recipe unfinished, else a new one.
 
-    The second folder of a name is name-2, and so on. Raises RunFolderError.
+    The second folder of a name is name-2, and so on; a new one is numbered after all that are there. Raises RunFolderError.
     """
     resolved = recipe.model_dump(mode="json")
-    root = Path(recipe.run.folder)
-    number = 1
-    while (root / _numbered(recipe.run.name, number + 1)).exists():
-        number += 1
-    path = root / _numbered(recipe.run.name, number)
-    continued = _holds(path, resolved) and not (path / "summary.json").exists()
-    if path.exists() and not continued:
-        path = root / _numbered(recipe.run.name, number + 1)
+    root, name = Path(recipe.run.folder), recipe.run.name
     try:
+        numbers = _numbers(root, name)
+        unfinished = [number for number in numbers if _is_unfinished(root / _numbered(name, number), resolved)]
+        continued = bool(unfinished)
+        path = root / _numbered(name, unfinished[0] if continued else max(numbers, default=0) + 1)
         path.mkdir(parents=True, exist_ok=True)
         lock = _lock(path)
         if not continued:
             write_json(path / "versions.json", _versions())
             write_json(path / "recipe.json", resolved)
     except OSError as error:
-        raise RunFolderError(f"run.folder: cannot write to {path}: {error.strerror or error}") from error
+        raise RunFolderError(f"run.folder: cannot write to {root}: {error.strerror or error}") from error
     return RunFolder(path=path, continued=continued, lock=lock)
 
 
@@ -95,11 +93,20 @@ def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"
 
 
-def _holds(path: Path, resolved: dict[str, Any]) -> bool:
+def _numbers(root: Path, name: str) -> list[int]:
+    """The numbers of the folders of a name, newest first; what lies in the way of one counts as well."""
+    pattern = re.compile(re.escape(name) + r"(?:-([2-9]|[1-9][0-9]+))?")
+    found = [pattern.fullmatch(path.name) for path in root.iterdir()] if root.exists() else []
+    return sorted((int(match[1] or 1) for match in found if match), reverse=True)
+
+
+def _is_unfinished(path: Path, resolved: dict[str, Any]) -> bool:
+    """Whether a run of this recipe lies there that has not come to its end."""
     try:
-        return bool(json.loads((path / "recipe.json").read_text(encoding="utf-8")) == resolved)
+        held = json.loads((path / "recipe.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
+    return bool(held == resolved) and not (path / "summary.json").exists()
 
 
 def _lock(path: Path) -> IO[str]:

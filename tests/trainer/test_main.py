@@ -113,6 +113,27 @@ def test_another_recipe_of_that_name_gets_a_folder_of_its_own(tmp_path: Path) ->
         assert sorted(path.name for path in tmp_path.iterdir()) == ["small", "small-2"]
 
 
+def test_an_unfinished_run_is_continued_past_a_newer_one(tmp_path: Path) -> None:
+    """Another recipe of the same name came in between; of several that fit, the newest is taken."""
+    recipe = small.recipe(tmp_path)
+    open_run(recipe).close()
+    open_run(small.recipe(tmp_path, seed=1)).close()
+    again = open_run(recipe)
+    again.close()
+    assert (again.path, again.continued) == (tmp_path / "small", True)
+    (tmp_path / "small").rename(tmp_path / "small-7")
+    again = open_run(recipe)
+    again.close()
+    assert (again.path, again.continued) == (tmp_path / "small-7", True)
+
+
+def test_a_new_run_never_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
+    """Its number is above all others, also where one was removed."""
+    (tmp_path / "small-3").mkdir()
+    with open_run(small.recipe(tmp_path)).lock:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["small-3", "small-4"]
+
+
 def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
     """The second is told so."""
     recipe = small.recipe(tmp_path)
