@@ -30,7 +30,7 @@ from engine.client import (
 )
 
 OVERLOAD = 8
-LIMITS = Limits(cpu_time_ms=60, wall_time_ms=1_000, memory_bytes=64 << 20, output_bytes=10_000, processes=8)
+LIMITS = Limits(cpu_time_ms=60, wall_time_ms=1_000, memory_bytes=24 << 20, output_bytes=10_000, processes=8)
 BURN = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 ADD = AssertTests(code="assert add(1, 2) == 3\nassert all(add(n, 1) == n + 1 for n in range(3))", entry_points=("add",))
 KINDS = (
@@ -41,7 +41,7 @@ KINDS = (
     ("is wrong", "def add(a, b): return a - b", ADD),
     ("raises", "def add(a, b): raise KeyError(a)", ADD),
     ("is no Python", "def add(a b): return a", ADD),
-    ("takes memory", "data = bytearray(100 << 20)", None),
+    ("takes memory", "data = bytearray(40 << 20)", None),
     (
         "answers calls",
         "def f(x): return [x] * 3",

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when grpc is imported; its remarks on connections are not for users
+
 import typer
 
 from engine.commands.bench import bench
@@ -30,7 +32,6 @@ app.command()(bench)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command that the arguments name, those of the process by default. Ends in SystemExit."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its remarks on connections that ended are not for users
     try:
         app(args=arguments, prog_name="python -m engine")
     except EngineError as error:

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from engine import wire
 from engine.client.connection import Connection
 from engine.client.stream import JobStream, Result
-from engine.errors import Busy, Unavailable
+from engine.errors import Busy, ConnectionFailed, Unavailable
 from engine.records import Description, Job, Report
 from protos.execution.v1 import execution_pb2 as pb
 
@@ -120,14 +120,17 @@ class AsyncClient:
     async def _retried[T](self, call: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._retry_time_ms / 1000
+        refused: Busy | Unavailable | None = None
         while True:
             try:
                 return await call()
             except (Busy, Unavailable) as refusal:
-                delay = refusal.retry_after_ms / 1000
-                if loop.time() + delay > end:
+                refused = refusal
+                if loop.time() + refusal.retry_after_ms / 1000 > end:
                     raise
-            await asyncio.sleep(delay)
+            except ConnectionFailed as gone:
+                raise refused or gone from None  # it said why before it went
+            await asyncio.sleep(refused.retry_after_ms / 1000)
 
 
 async def _feed(stream: JobStream, jobs: AsyncIterable[Job] | Iterable[Job], room: asyncio.Semaphore) -> None:

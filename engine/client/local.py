@@ -44,7 +44,10 @@ class LocalEngine:
         start_timeout_ms: int = 60_000,
         command: Sequence[str] = (sys.executable, "-m", "engine", "serve"),
     ) -> None:
-        self._options = [*(["--config", str(config)] if config else []), *(["--slots", str(slots)] if slots else [])]
+        self._options = [
+            *(["--config", str(config)] if config is not None else []),
+            *(["--slots", str(slots)] if slots is not None else []),
+        ]
         self._command = command
         self._start_timeout_ms = start_timeout_ms
         self._folder: Path | None = None

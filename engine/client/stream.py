@@ -98,7 +98,8 @@ class JobStream:
                 raise EngineFault(f"the engine at {self._connection.address} ended the stream {self._so_far()}")
             self._deliver(None)
         except grpc.aio.AioRpcError as error:
-            self._deliver(self._connection.failure(error, self._so_far()))
+            all_answered = self._input_ended and not self._requests
+            self._deliver(None if all_answered else self._connection.failure(error, self._so_far()))
         except asyncio.CancelledError:
             self._deliver(EngineError(f"the client was closed {self._so_far()}"))
             raise

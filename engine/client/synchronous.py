@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from engine.client.asynchronous import DEFAULT_ADDRESS, DEFAULT_WINDOW, AsyncClient
 from engine.client.stream import JobStream, Result
+from engine.errors import EngineError
 from engine.records import Description, Job, Report
 from protos.execution.v1 import execution_pb2 as pb
 
@@ -89,6 +90,9 @@ class Client:
             self._run(stream.close())
 
     def _run[T](self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise EngineError("the client is closed; make another one")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

@@ -27,7 +27,9 @@ class LogLevel(StrEnum):
 def serve(
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings.")] = None,
     listen: Annotated[str | None, typer.Option(metavar="ADDR", help="host:port or unix:PATH.")] = None,
-    slots: Annotated[int | None, typer.Option(metavar="N", help="Programs that run at once; one per core by default.")] = None,
+    slots: Annotated[
+        int | None, typer.Option(metavar="N", help="Programs that run at once; one more than cores by default.")
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="What is written to stderr.")] = LogLevel.INFO,
     stop_with_stdin: Annotated[bool, typer.Option("--stop-with-stdin", hidden=True)] = False,
 ) -> None:

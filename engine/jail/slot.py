@@ -52,18 +52,18 @@ class SlotBroken(Exception):
 class ProcessAccount:
     """What the zygote saw of one process tree. `status` is the exit code, or minus the signal."""
 
-    @classmethod
-    def unpacked(cls, entered: bool, status: int, killed: int, cpu_ns: int, wall_ns: int, max_rss_bytes: int) -> "ProcessAccount":
-        """From the numbers of a `PROCESS`. Raises IndexError."""
-        why = KILLED[killed]
-        return cls(entered=entered, status=status, killed=why, cpu_ns=cpu_ns, wall_ns=wall_ns, max_rss_bytes=max_rss_bytes)
-
     entered: bool
     status: int
     killed: str
     cpu_ns: int
     wall_ns: int
     max_rss_bytes: int
+
+    @classmethod
+    def unpacked(cls, entered: bool, status: int, killed: int, cpu_ns: int, wall_ns: int, max_rss_bytes: int) -> "ProcessAccount":
+        """From the numbers of a `PROCESS`. Raises IndexError."""
+        why = KILLED[killed]
+        return cls(entered=entered, status=status, killed=why, cpu_ns=cpu_ns, wall_ns=wall_ns, max_rss_bytes=max_rss_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,3 +118,5 @@ def _check_assert_tests(tests: AssertTests) -> None:
         raise BadJob("assert tests without an entry point; name what the tests use from the program")
     if tests.check and not tests.check.isidentifier():
         raise BadJob(f"check is {tests.check[:40]!r}; give the name of a function that the test code defines")
+    if not tests.code.strip():
+        raise BadJob("the test code is empty, and would pass whatever the program does")

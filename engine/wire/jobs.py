@@ -50,6 +50,7 @@ _each_limit: Callable[[Any], tuple[int, ...]] = attrgetter(*_LIMITS)
 
 def request_from_job(job: Job) -> pb.ExecuteRequest:
     """The request for a job. Raises BadJob for data that cannot cross."""
+    _check_types(job)
     check_id(_plain(job.id, "the id"))
     request = pb.ExecuteRequest(
         id=job.id,
@@ -67,6 +68,27 @@ def request_from_job(job: Job) -> pb.ExecuteRequest:
     if (size := request.ByteSize()) > LARGEST_REQUEST_BYTES:
         raise BadJob(f"job {job.id!r} has {size} bytes; the most is {LARGEST_REQUEST_BYTES}")
     return request
+
+
+def _check_types(job: Job) -> None:
+    """A slip such as text for bytes would else be an error of some library's, which names no field. Raises BadJob."""
+    fields_of_job: list[tuple[str, object, tuple[type, ...]]] = [
+        ("id", job.id, (str,)),
+        ("language", job.language, (str,)),
+        ("program", job.program, (str, bytes)),
+        ("stdin", job.stdin, (bytes,)),
+        *((f"files[{name!r}]", content, (bytes,)) for name, content in job.files.items()),
+    ]
+    match job.tests:
+        case StdioTests(tests=tests):
+            for index, test in enumerate(tests):
+                fields_of_job += [(f"tests[{index}].stdin", test.stdin, (bytes,))]
+                fields_of_job += [(f"tests[{index}].expected_stdout", test.expected_stdout, (bytes,))]
+        case AssertTests(code=code, entry_points=entry_points, prompt=prompt):
+            fields_of_job += [("code", code, (str,)), ("prompt", prompt, (str,)), ("entry_points", entry_points, (tuple, list))]
+    for name, value, wanted in fields_of_job:
+        if not isinstance(value, wanted):
+            raise BadJob(f"{name} is of type {type(value).__name__}; give {' or '.join(kind.__name__ for kind in wanted)}")
 
 
 def job_from_request(request: pb.ExecuteRequest, description: Description) -> Job:

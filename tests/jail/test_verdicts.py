@@ -4,6 +4,7 @@ import pytest
 
 from engine.errors import BadJob
 from engine.records import (
+    AssertTests,
     CauseKind,
     CompareRule,
     FunctionTest,
@@ -222,3 +223,32 @@ def test_an_excepthook_of_the_program_is_called(jails):
 
 def test_a_status_too_large_for_the_kernel_is_none_that_says_well(jails):
     assert jails.run("raise SystemExit(2**64)").exit_code == 255
+
+
+@pytest.mark.parametrize(
+    ("code", "check"),
+    [
+        ("import nosuchmodule\nassert f(1) == 1", ""),
+        ("x = 1 / 0\nassert f(1) == 1", ""),
+        ("def test(c): assert c(1) == 1", "check"),
+    ],
+)
+def test_a_fault_of_the_tests_is_not_the_programs(jails, code, check):
+    """Else every sample of such a problem would be a wrong answer, and nobody would notice."""
+    with pytest.raises(BadJob, match="test code cannot run"):
+        jails.run("def f(x): return x", tests=AssertTests(code=code, entry_points=("f",), check=check))
+
+
+@pytest.mark.parametrize(
+    "program", ["f = 5", "class f: pass", "def f(x): return None", "def f(x): raise ImportError('no')", "pass"]
+)
+def test_no_program_makes_its_failure_the_fault_of_the_tests(jails, program):
+    """A program that could would end its caller's stream."""
+    tests = AssertTests(code="import math\nassert math.sqrt(f(1) + 1) == 2 and [f(2)]", entry_points=("f",))
+    assert jails.run(program, tests=tests).verdict in (Verdict.WRONG_ANSWER, Verdict.RUNTIME_ERROR)
+
+
+def test_a_traceback_shows_the_programs_own_files(jails):
+    report = jails.run("import json\njson.loads('{')")
+    assert report.error.splitlines()[1:3] == ['  File "solution.py", line 2, in <module>', "    json.loads('{')"]
+    assert "/json/" not in report.error

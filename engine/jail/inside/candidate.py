@@ -25,14 +25,14 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from .cell import write_files
+from .cell import HOME, write_files
 from .conversation import Conversation
 from .decoding import Decoder, PlainData
 from .encoding import Encoder
 from .operations import OPERATIONS
 
 FILE = "solution.py"
-_TRACE_CHARS = 4000
+_TRACE_CHARS, _FRAMES = 4000, 64
 _REHEARSALS = 16
 """As many runs as it takes until the interpreter has specialised what it runs."""
 _LARGEST_STATUS = 1 << 63
@@ -208,12 +208,12 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def trace_of(error: BaseException) -> str:
-    """The traceback of an exception from the program's first frame on, its last part where it is long."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != FILE:
-        trace = trace.tb_next
+    """The traceback of an exception in frames of the program's own files, its last part where it is long."""
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace, limit=-12, chain=False)).rstrip()
+        whole = traceback.TracebackException(type(error), error, error.__traceback__, limit=-_FRAMES)
+        own = [frame for frame in whole.stack if frame.filename == FILE or frame.filename.startswith(HOME)]
+        whole.stack = traceback.StackSummary.from_list(own)
+        text = "".join(whole.format(chain=False)).rstrip()
     except BaseException:  # the program's __str__ may do anything
         text = type(error).__name__
     return text if len(text) <= _TRACE_CHARS else "..." + text[-_TRACE_CHARS:]

@@ -16,13 +16,14 @@ import socket
 import struct
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from .candidate import errno_of
 from .conversation import Conversation, Gone
 from .encoding import Row
 from .operations import BETWEEN, OPERATIONS
+from .proxies import Proxy
 
 COUNTERS = struct.Struct("=II")
 TESTS_FILE = "tests.py"
@@ -104,9 +105,12 @@ class ExaminerSide(Conversation):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self.delegated = False
+        self.used = False
+        """Whether the program was asked for anything since this was last set to False."""
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         self.delegated |= op in BETWEEN
+        self.used = True
         return super().request(op, *args, **kwargs)
 
     def export(self, item: object) -> Row:
@@ -138,11 +142,29 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
     try:
         with contextlib.suppress(Gone):
             _examine(work, names, code, findings, side)
+    except Unusable as error:
+        findings.finish("unusable", error=str(error))
+        os._exit(0)
     except BaseException as error:  # such as the SystemExit of test code that ends itself
         findings.finish("unusable", error=f"{type(error).__name__}: {error}")
         os._exit(0)
     findings.finish("gone" if side.gone else "done", delegated=side.delegated)
     os._exit(0)
+
+
+class Unusable(BaseException):
+    """The test code failed by itself; the message says how."""
+
+
+def _is_own_fault(error: Exception, side: ExaminerSide, subjects: Iterable[object]) -> bool:
+    """Whether no program can be to blame, whatever it may have handed over in place of what the tests expect.
+
+    That is so for a module that is missing here, and for anything but an assertion before a function of the program's was used.
+    """
+    untouched = not side.used and all(isinstance(subject, Proxy) for subject in subjects)
+    return "_trace" not in error.__dict__ and (
+        isinstance(error, ImportError) or (untouched and not isinstance(error, AssertionError))
+    )
 
 
 def _prepare(work: dict[str, Any], findings: Findings, side: ExaminerSide) -> tuple[types.CodeType, dict[str, Any]]:
@@ -157,10 +179,12 @@ def _prepare(work: dict[str, Any], findings: Findings, side: ExaminerSide) -> tu
 
 
 def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, findings: Findings, side: ExaminerSide) -> None:
+    subjects: dict[str, object] = {}
     try:
         side.request("classes", *side.classes)
         subjects = {entry: side.request("evaluate", entry) for entry in work["entry_points"]}
         names.update({entry: subject for entry, subject in subjects.items() if entry.isidentifier()})
+        side.used = False
         exec(code, names)
         if work["check"]:
             names[work["check"]](subjects[work["entry_points"][0]])
@@ -168,6 +192,8 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
             from .unittests import run_unittests
 
             run_unittests(names, findings)
-    except Exception:
+    except Exception as error:
+        if _is_own_fault(error, side, subjects.values()):
+            raise Unusable(f"{type(error).__name__}: {error}") from error
         if not findings.failed:  # else it was noted where it arose
             findings.fail()

@@ -2,7 +2,7 @@
 
 Started as `python -c "... zygote.main(fds)"` with the file descriptors that the engine made for this slot:
 
-    control    a SEQPACKET socket of small JSON messages: orders in, accounts out, one order at a time
+    control    a SEQPACKET socket: orders in, accounts out, one order at a time; messages.py says in which form
     work, stdin, stdout, stderr, report      memory files of the candidate
     tests, findings                          memory files of the examiner
     cpu        the cgroup's CPU meter, where there is one
