@@ -6,13 +6,40 @@ by its resolved recipe, which lies in the run folder. This module needs no torch
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Level = Annotated[float, Field(allow_inf_nan=False)]
+
+GENERATED = "generated"
+"""In place of a problems file: tasks are made up."""
+
+_NAME_BYTES = 200
+
+
+def _name_of_one_folder(name: str) -> str:
+    if not name.strip() or name.startswith(".") or not name.isprintable() or "/" in name or len(name.encode()) > _NAME_BYTES:
+        raise ValueError("a run's name is that of one folder; give a short one without / that does not begin with a dot")
+    return name
+
+
+def _at_least_one(temperatures: tuple[float, ...]) -> tuple[float, ...]:
+    if not temperatures:
+        raise ValueError("without a temperature there is no candidate; give at least one, such as [0.8]")
+    return temperatures
+
+
+def _no_empty_mark(marks: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in marks:
+        raise ValueError("an empty mark would end every response at its beginning; leave it out")
+    return marks
+
+
+Marks = Annotated[tuple[str, ...], AfterValidator(_no_empty_mark)]
 
 
 class Section(BaseModel):
@@ -22,7 +49,7 @@ class Section(BaseModel):
 
 
 class Run(Section):
-    name: str = "embedded"
+    name: Annotated[str, AfterValidator(_name_of_one_folder)] = "embedded"
     """Name of the run's folder; a finished run is never overwritten, the next one gets a number."""
     folder: str = "runs"
     """Where run folders are made."""
@@ -35,12 +62,12 @@ class Run(Section):
 
 
 class Tasks(Section):
-    problems: str = "generated"
+    problems: str = GENERATED
     """`generated`, or a problems file: HumanEval, MBPP, LeetCodeDataset or stdin/stdout JSONL(.gz)."""
     held_out_problems: str = ""
     """A second problems file to evaluate on; empty: held-out tasks are split off `problems`."""
     start: CountOrNone = 700
-    """Tasks of the supervised start."""
+    """Tasks of the supervised start; not used where sft.epochs is 0."""
     train: CountOrNone = 4200
     """Tasks of the ranking rounds; with a problems file, 0 means all that remain."""
     held_out: Count = 200
@@ -51,34 +78,50 @@ class Model(Section):
     path: str = ""
     """A Hugging Face causal LM, local folder or hub id; empty: a new small Llama with a tokenizer of its own."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights of a model that is loaded."""
     vocabulary_tokens: Count = 768
-    """Of a new model, as are all that follow."""
+    """Size of the new tokenizer; this and all that follow are of a new model."""
     width: Count = 192
+    """Size of the hidden states; an even number for each head."""
     layers: Count = 2
+    """Transformer layers."""
     heads: Count = 4
+    """Attention heads of each layer."""
     context_tokens: Count = 256
+    """Longest prompt and response together."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "Model":
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} cannot be shared by {self.heads} heads; take a multiple of {2 * self.heads}")
+        return self
 
 
 class Sft(Section):
     """The supervised start, on the gold solutions of its own tasks. 0 epochs: start from the model as it is."""
 
     epochs: CountOrNone = 8
+    """Passes over the tasks of the start; 0: no supervised start."""
     batch_tasks: Count = 16
+    """Tasks of one optimizer step."""
     learning_rate: Positive = 3e-3
-    """At its highest; it falls linearly after the warm-up."""
+    """From the first step on it falls linearly to a twentieth; the warm-up is a factor on top, so the peak is a little lower."""
     warmup_steps: CountOrNone = 20
+    """Steps in which the rate grows from nothing."""
 
 
 class Sampling(Section):
-    temperatures: tuple[Positive, ...] = (0.4, 0.8, 1.2)
+    temperatures: Annotated[tuple[Positive, ...], AfterValidator(_at_least_one)] = (0.4, 0.8, 1.2)
+    """Each task is sampled at every one of them."""
     samples_per_temperature: Count = 1
     """Candidates of one task at each temperature."""
     top_p: Share = 1.0
+    """Only the likeliest tokens that together have this probability are sampled; 1.0: all."""
     max_response_tokens: Count = 80
     """A candidate that reaches it is cut off, and so is not ranked."""
     batch_rows: Count = 128
     """Candidates sampled at once."""
-    stop_at: tuple[str, ...] = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
+    stop_at: Marks = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
     """A response ends before the first of these: what follows is not part of the function."""
 
     def temperatures_of_task(self) -> tuple[float, ...]:
@@ -87,11 +130,15 @@ class Sampling(Section):
 
 
 class Scoring(Section):
-    compile_error: float = -1.0
-    runtime_error: float = -0.6
-    wrong_answer: float = -0.3
-    passed: float = 1.0
-    limit: float = -0.6
+    compile_error: Level = -1.0
+    """Score of a program that cannot be compiled."""
+    runtime_error: Level = -0.6
+    """Score of a program that raises an exception or crashes."""
+    wrong_answer: Level = -0.3
+    """Score of a program that runs and fails a test."""
+    passed: Level = 1.0
+    """Score of a program that passes all tests."""
+    limit: Level = -0.6
     """Score of a program that exceeds its time, memory or another limit."""
     teacher_bonus: Positive = 0.2
     """Added to a teacher's score, so that it ranks above a student with the same verdict."""
@@ -107,7 +154,7 @@ class Objective(Section):
     """L = rank_weight * L_rank + L_ft; see trainer.objectives.rrtf."""
 
     rank_weight: NotNegative = 0.1
-    """The paper sums L_ft over tokens, so for a response of 30 tokens its weight is 1/30 of a mean's."""
+    """Weight of L_rank. The paper sums L_ft over tokens, so for a response of 30 tokens its weight is 1/30 of a mean's."""
     ft_reduction: Literal["mean", "sum"] = "mean"
     """Fine-tuning loss of a response: mean over its tokens, or the paper's sum, which drowns the ranking."""
     pair_reduction: Literal["sum", "mean"] = "sum"
@@ -118,23 +165,30 @@ class Training(Section):
     """The ranking rounds: each samples from the model of the round before, on tasks of its own."""
 
     rounds: Count = 3
+    """How often the model is sampled and trained."""
     epochs: Count = 2
     """Passes over the pairs of a round."""
     batch_tasks: Count = 16
+    """Tasks of one optimizer step, each with all its responses."""
     learning_rate: Positive = 1.5e-3
     """Of the first round; it falls linearly over all rounds, since each one that starts high again forgets."""
     warmup_steps: CountOrNone = 10
     """Of each round, whose optimizer is new."""
     weight_decay: NotNegative = 0.01
+    """AdamW's, in the supervised start as well."""
     max_gradient_norm: Positive = 1.0
+    """Longer gradients are shortened to it, in the supervised start as well."""
 
 
 class Engine(Section):
     address: str = ""
     """host:port or unix:PATH of a running engine; empty: the run starts one of its own."""
     cpu_time_ms: Count = 2_000
+    """CPU time that one program may use."""
     wall_time_ms: Count = 10_000
+    """Wall time that one program may use; bounds programs that sleep."""
     memory_bytes: Count = 256 * 1024 * 1024
+    """Memory that one program may use."""
 
 
 class Recipe(Section):
@@ -149,7 +203,18 @@ class Recipe(Section):
     engine: Engine = Engine()
 
     @model_validator(mode="after")
-    def _new_models_start_supervised(self) -> "Recipe":
+    def _the_start_has_tasks(self) -> "Recipe":
         if not self.model.path and not (self.sft.epochs and self.tasks.start):
             raise ValueError("a new model needs a supervised start: set sft.epochs and tasks.start above 0, or model.path")
+        if self.sft.epochs and not self.tasks.start:
+            raise ValueError("a supervised start needs tasks: set tasks.start above 0, or sft.epochs to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _every_round_has_tasks(self) -> "Recipe":
+        train, rounds, is_generated = self.tasks.train, self.training.rounds, self.tasks.problems == GENERATED
+        if train < rounds and (train or is_generated):
+            raise ValueError(f"tasks.train is {train}, too few for {rounds} rounds: set it higher, or training.rounds lower")
+        if is_generated and self.tasks.held_out_problems:
+            raise ValueError("tasks.held_out_problems goes with a problems file: set tasks.problems as well, or leave it empty")
         return self

@@ -1,6 +1,7 @@
 """Recipes from TOML files and `--set section.key=value`; every mistake becomes one line that names the cure."""
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,23 @@ def all_keys() -> Iterator[tuple[str, object, str]]:
     for section, field in Recipe.model_fields.items():
         for name, inner in type(field.default).model_fields.items():
             yield f"{section}.{name}", inner.default, inner.description or ""
+
+
+def defaults() -> str:
+    """The embedded default as TOML, each key below its meaning."""
+    lines, section = [], ""
+    for key, default, meaning in all_keys():
+        before, section, name = section, *key.split(".")
+        if section != before:
+            lines += [f"[{section}]"]
+        lines += [f"# {line.strip()}" for line in meaning.splitlines()]
+        lines += [f"{name} = {_toml(default)}", ""]
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    """Numbers, texts and lists of them; JSON writes these as TOML does."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from trainer.errors import RecipeError
 from trainer.main import main
 from trainer.recipe import Recipe
-from trainer.recipe_file import all_keys, load
+from trainer.recipe_file import all_keys, defaults, load
 
 RECIPES = sorted(Path(__file__).parents[2].joinpath("recipes").glob("*.toml"))
 
@@ -49,6 +50,15 @@ def test_set_wins_over_the_file(tmp_path: Path) -> None:
         ("seed=1", "write section.key=value"),
         ("run.seed", "write section.key=value"),
         ("sft.epochs=0", "a new model needs a supervised start"),
+        ("sampling.temperatures=[]", "sampling.temperatures: without a temperature there is no candidate; give at least one"),
+        ("sampling.temperatures=[inf]", "sampling.temperatures.0: input should be a finite number"),
+        ('sampling.stop_at=[""]', "sampling.stop_at: an empty mark would end every response"),
+        ("run.name=../esc", "run.name: a run's name is that of one folder"),
+        ("run.name=..", "run.name: a run's name is that of one folder"),
+        ("run.name=", "run.name: a run's name is that of one folder"),
+        ("model.heads=5", "model: width 192 cannot be shared by 5 heads; take a multiple of 10"),
+        ("tasks.train=0", "tasks.train is 0, too few for 3 rounds"),
+        ("tasks.held_out_problems=mine.jsonl", "tasks.held_out_problems goes with a problems file"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_cure(override: str, wanted: str) -> None:
@@ -57,6 +67,12 @@ def test_a_mistake_is_one_line_that_names_the_cure(override: str, wanted: str) -
         load(None, [override])
     assert wanted in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_supervised_start_without_tasks_is_refused() -> None:
+    """Also of a model that brings its weights."""
+    with pytest.raises(RecipeError, match=r"set tasks\.start above 0, or sft\.epochs to 0"):
+        load(None, ["model.path=some/model", "tasks.start=0"])
 
 
 def test_a_mistake_ends_the_command_with_2_and_leaves_nothing(
@@ -93,6 +109,16 @@ def test_a_recipe_is_frozen() -> None:
 def test_the_help_lists_the_keys_of_every_section() -> None:
     """With their defaults, so that it teaches what a recipe may say."""
     assert {key.partition(".")[0] for key, _, _ in all_keys()} == set(Recipe.model_fields)
+
+
+def test_every_key_has_a_meaning() -> None:
+    """Of one line each."""
+    assert [key for key, _, meaning in all_keys() if not meaning or "\n" in meaning] == []
+
+
+def test_the_help_shows_a_recipe_that_can_be_pasted() -> None:
+    """It is TOML, and says what the embedded default says."""
+    assert Recipe.model_validate(tomllib.loads(defaults())) == Recipe()
 
 
 def test_recipes_need_no_torch() -> None:
