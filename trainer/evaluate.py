@@ -77,19 +77,22 @@ def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
     from trainer.sampler import TransformersSampler
     from trainer.tasks import read
 
-    problems = {problem.task_id: problem for problem in read(options.problems)}
+    problems = {problem.task_id: problem for problem in read(options.problems, "PROBLEMS")}
     requests = [
         Request(id=f"{task_id}#{number}", task_id=task_id, prompt=problem.prompt, temperature=options.temperature)
         for task_id, problem in problems.items()
         for number in range(options.samples)
     ]
+    language_model.check_device(options.device, "--device")
+    tokenizer, context = language_model.look(options.model), language_model.context_tokens(options.model)
+    preflight.check_prompts(list(problems.values()), tokenizer, options.max_response_tokens, context, "--max-response-tokens")
     model = language_model.load(options.model, options.dtype, options.device)
     settings = Sampling(top_p=options.top_p, max_response_tokens=options.max_response_tokens, batch_rows=options.batch_rows)
     sampler = TransformersSampler(model, settings, seed=options.seed, stage="evaluate")
     engine = Engine(address=options.address, cpu_time_ms=10_000, wall_time_ms=30_000, memory_bytes=512 * 1024 * 1024)
     bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
     with serve(engine) as connect:
-        preflight.check_engine(connect)
+        preflight.check_engine(connect, engine)
         with screen.bars(*bars) as [on_sampled, on_executed]:
             return sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed)
 

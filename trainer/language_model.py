@@ -19,6 +19,7 @@ from trainer.errors import ModelError
 from trainer.recipe import Model
 
 END, PAD = "<|end|>", "<|pad|>"
+_WEIGHTS = ("*.safetensors", "*.bin")
 
 
 @dataclass(kw_only=True)
@@ -93,6 +94,7 @@ def load(path: str | Path, dtype: str = "float32", device: str = "cpu") -> Langu
 
 def look(path: str | Path) -> Any:
     """The tokenizer at a path, once it is known that there is a model as well: quick, loads no weights. Raises ModelError."""
+    _check_folder(str(path))
     try:
         AutoConfig.from_pretrained(path)
         tokenizer = AutoTokenizer.from_pretrained(path)
@@ -103,6 +105,32 @@ def look(path: str | Path) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def context_tokens(path: str | Path) -> int | None:
+    """How many tokens the model at a path takes at once, or None where it has no such limit."""
+    config = AutoConfig.from_pretrained(path).get_text_config()
+    found = getattr(config, "max_position_embeddings", None)
+    return int(found) if found and found > 0 else None
+
+
+def check_device(device: str, key: str = "run.device") -> None:
+    """Computes something on the device. Raises ModelError, which names the setting `key`, where that fails."""
+    try:
+        torch.zeros(1, device=_resolve(device)).item()
+    except (RuntimeError, AssertionError) as error:  # the second: torch was built without CUDA
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{key}: torch cannot compute on {device!r} ({reason}); set it to auto or cpu, or to a GPU of this machine"
+        ) from error
+
+
+def _check_folder(path: str) -> None:
+    is_folder = Path(path).is_dir()
+    if not is_folder and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise ModelError(f"model.path: no causal LM at {path!r}: there is no such folder")
+    if is_folder and not any(found for pattern in _WEIGHTS for found in Path(path).glob(pattern)):
+        raise ModelError(f"model.path: no causal LM at {path!r}: the folder has no weights, such as model.safetensors")
 
 
 def _no_model(path: str | Path, error: Exception) -> ModelError:

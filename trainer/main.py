@@ -1,15 +1,19 @@
 """The trainer's command: reads the recipe, starts or finds the engine, and runs the stages in order.
 
 `run` is the recipe of RRTF in a dozen lines; each of its calls is a stage in trainer.pipeline. What the user can mend ends as one
-line and exit code 2; Ctrl-C ends with exit code 130 and a folder from which the same command continues.
+line and exit code 2; Ctrl-C ends with exit code 130 and a folder from which the same command continues. SIGTERM is a Ctrl-C
+with exit code 143.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -47,15 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     options = _parser().parse_args(arguments)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        recipe = recipe_file.load(options.recipe, options.set)
-        _prepare_and_run(recipe, Screen())
-    except TrainerError as error:
-        errors.print(f"error: {error}", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        errors.print("\ninterrupted; the same command continues from the last finished stage")
-        return 130
+    with _sigterm_as_ctrl_c() as terminated:
+        try:
+            recipe = recipe_file.load(options.recipe, options.set)
+            _prepare_and_run(recipe, Screen())
+        except TrainerError as error:
+            errors.print(f"error: {error}", markup=False)
+            return 2
+        except KeyboardInterrupt as interruption:
+            errors.print(f"\ninterrupted: {str(interruption) or 'no run was begun'}", markup=False)
+            return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     return 0
 
 
@@ -66,10 +71,32 @@ def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
     screen.say("starting")
     preflight.check_inputs(recipe)
     with serve(recipe.engine) as connect:
-        preflight.check_engine(connect)
+        preflight.check_engine(connect, recipe.engine)
         with closing(open_run(recipe)) as folder:
             screen.say(f"{'continuing the unfinished run in' if folder.continued else 'a new run in'} [bold]{folder.path}[/bold]")
-            run(recipe, folder, connect, screen)
+            try:
+                run(recipe, folder, connect, screen)
+            except KeyboardInterrupt as interruption:
+                raise KeyboardInterrupt(
+                    f"the run lies in {folder.path}; the same command continues it from the last finished stage"
+                ) from interruption
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[list[int]]:
+    """SIGTERM does what Ctrl-C does at that moment, also to asyncio; the list is empty as long as none has come."""
+    received: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        of_ctrl_c = signal.getsignal(signal.SIGINT)
+        (of_ctrl_c if callable(of_ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,17 +115,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain_keys() -> str:
-    lines = ["keys of a recipe, [section] by section in TOML, with their defaults:", ""]
-    for key, default, meaning in recipe_file.all_keys():
-        lines.append(f"  {key} = {default!r}")
-        lines += [f"      {line.strip()}" for line in meaning.splitlines()]
     examples = [
-        "",
         "examples:",
         "  python -m trainer.main --set run.seed=3",
         "  python -m trainer.main recipes/humaneval.toml --set model.path=./my-model",
     ]
-    return "\n".join(lines + examples)
+    return "\n".join(["all keys of a recipe with their defaults, in TOML:", "", recipe_file.defaults(), *examples])
 
 
 if __name__ == "__main__":

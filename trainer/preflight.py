@@ -1,34 +1,88 @@
 """What is looked at before a run folder is made, so that a mistake leaves nothing half-written."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from engine.client import Job, Verdict
+from engine.client import BadJob, CauseKind, Job, Problem, Verdict
 from trainer import language_model, tasks
-from trainer.errors import ExecutionError
-from trainer.execution import Connect
-from trainer.recipe import Recipe
+from trainer.errors import ExecutionError, ModelError
+from trainer.execution import Connect, limits
+from trainer.recipe import GENERATED, Engine, Recipe
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Reads the problems and looks for the model. Raises TasksError or ModelError."""
-    if recipe.tasks.problems != tasks.GENERATED:
-        tasks.deal(recipe, Path())
+    """Looks for the device and the model, reads the problems, and compares their lengths. Raises TasksError or ModelError."""
+    language_model.check_device(recipe.run.device)
     if recipe.model.path:
-        language_model.look(recipe.model.path)
+        tokenizer = language_model.look(recipe.model.path)
+        context = language_model.context_tokens(recipe.model.path)
+        parts = _parts(recipe)
+        taught = [*parts.start, *parts.train]
+        check_prompts([*taught, *parts.held_out], tokenizer, recipe.sampling.max_response_tokens, context)
+        _check_solutions(taught, tokenizer, context)
+    elif recipe.tasks.problems != GENERATED:
+        tasks.deal(recipe, Path())
 
 
-def check_engine(connect: Connect) -> None:
-    """Runs one program in a jail. Raises ExecutionError where that fails."""
-    asyncio.run(_run_one_program(connect))
+def check_prompts(
+    problems: Sequence[Problem],
+    tokenizer: Any,
+    max_response_tokens: int,
+    context: int | None,
+    key: str = "sampling.max_response_tokens",
+) -> None:
+    """Raises ModelError where a prompt and a response do not fit into the model's context; `key` is the response's setting."""
+    name, tokens = _longest({problem.task_id: problem.prompt for problem in problems}, tokenizer)
+    if context is not None and tokens + max_response_tokens > context:
+        room = context - tokens
+        cure = f"set it to {room} or less" if room > 0 else "leave that task out"
+        raise ModelError(
+            f"{key} is {max_response_tokens} and the longest prompt ({name}) has {tokens} tokens, together more than the "
+            f"{context} of the model's context; {cure}, or take a model with a longer one"
+        )
 
 
-async def _run_one_program(connect: Connect) -> None:
+def _check_solutions(problems: Sequence[Problem], tokenizer: Any, context: int | None) -> None:
+    name, tokens = _longest({problem.task_id: problem.prompt + (problem.gold or "") for problem in problems}, tokenizer)
+    if context is not None and tokens >= context:  # the end token comes on top
+        raise ModelError(
+            f"tasks.problems: the task {name} has {tokens} tokens with its own solution, more than the {context} of the model's "
+            "context; leave that task out, or take a model with a longer one"
+        )
+
+
+def _longest(texts: Mapping[str, str], tokenizer: Any) -> tuple[str, int]:
+    tokens = {name: len(tokenizer(text, verbose=False)["input_ids"]) for name, text in texts.items()}
+    return max(tokens.items(), key=lambda item: item[1])
+
+
+def check_engine(connect: Connect, engine: Engine) -> None:
+    """Runs one program in a jail, under the limits of the run. Raises ExecutionError where that fails."""
+    try:
+        asyncio.run(_run_one_program(connect, engine))
+    except BadJob as error:
+        raise ExecutionError(str(error).replace("limits.", "engine.")) from error
+
+
+async def _run_one_program(connect: Connect, engine: Engine) -> None:
     async def jobs() -> AsyncIterator[Job]:
-        yield Job(id="preflight", program="print('ready')\n")
+        yield Job(id="preflight", program="print('ready')\n", limits=limits(engine))
 
     async with connect() as executor:
         async for report in executor.execute_stream(jobs()):
+            if report.cause.kind is CauseKind.LIMIT:
+                setting = f"engine.{report.cause.limit} is {getattr(engine, report.cause.limit, 'lower on the engine')}"
+                raise ExecutionError(f"{setting}, too little even for a program that only prints a word; set it higher")
             if report.verdict is not Verdict.FINISHED:
                 raise ExecutionError(f"the engine cannot run a program: {report.verdict.value} {report.cause.message}".rstrip())
+
+
+def _parts(recipe: Recipe) -> tasks.Parts:
+    """The tasks of the run; those that are generated are made for the look alone."""
+    with tempfile.TemporaryDirectory(prefix="tasks-") as folder:
+        generated = Path(folder) / tasks.PROBLEMS
+        tasks.write_generated(recipe, generated)
+        return tasks.deal(recipe, generated)

@@ -17,12 +17,11 @@ from engine.client import EngineError, Problem, Verdict, read_problems
 from trainer import family
 from trainer.errors import TasksError
 from trainer.execution import Advance, Connect, execute_gold
-from trainer.recipe import Recipe
+from trainer.recipe import GENERATED, Recipe
 from trainer.records import Outcome, write_lines
 from trainer.run_folder import write_json
 from trainer.seeds import derive_seed
 
-GENERATED = "generated"
 PROBLEMS = "problems.jsonl"
 PARTS = ("start", "train", "held_out")
 
@@ -51,14 +50,18 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
     problems = [problem for problem in read(settings.problems) if problem.gold]
     random.Random(derive_seed(recipe.run.seed, "tasks")).shuffle(problems)
     if settings.held_out_problems:
-        held_out = read(settings.held_out_problems)[: settings.held_out]
+        held_out = read(settings.held_out_problems, "tasks.held_out_problems")[: settings.held_out]
     else:
         held_out, problems = problems[: settings.held_out], problems[settings.held_out :]
     start, rest = (problems[: settings.start], problems[settings.start :]) if recipe.sft.epochs else ([], problems)
-    if not rest:
-        taken = f"held_out takes {len(held_out)} and start {len(start)}"
-        raise TasksError(f"tasks: {settings.problems} has too few problems: {taken}, which leaves none for train")
-    return Parts(start=start, train=rest[: settings.train or None], held_out=held_out)
+    rounds = recipe.training.rounds
+    if len(rest) < rounds:
+        taken = f"held_out takes {len(held_out)} and start {len(start)}, which leaves {len(rest)} for {rounds} rounds"
+        raise TasksError(f"tasks: {settings.problems} has too few problems with a solution: {taken}; lower one of these")
+    parts = Parts(start=start, train=rest[: settings.train or None], held_out=held_out)
+    if twice := {p.task_id for p in parts.held_out} & {p.task_id for p in [*parts.start, *parts.train]}:
+        raise TasksError(f"tasks.held_out_problems: the task {min(twice)!r} is one of tasks.problems too; take another file")
+    return parts
 
 
 def check(parts: Parts, recipe: Recipe, connect: Connect, folder: Path, on_executed: Advance) -> None:
@@ -67,8 +70,6 @@ def check(parts: Parts, recipe: Recipe, connect: Connect, folder: Path, on_execu
     Raises TasksError where a part that is needed has none left.
     """
     problems = [problem for part in (parts.start, parts.train, parts.held_out) for problem in part]
-    if len({problem.task_id for problem in problems}) != len(problems):
-        raise TasksError("tasks: two problems have the same task_id")
     outcomes = execute_gold([problem for problem in problems if problem.gold], connect, recipe.engine, on_executed)
     passed = {outcome.candidate.task_id for outcome in outcomes if outcome.verdict == Verdict.PASSED.value}
     usable = {name: [p.task_id for p in getattr(parts, name) if p.task_id in passed] for name in PARTS}
@@ -95,10 +96,10 @@ def share(problems: Sequence[Problem], round_number: int, rounds: int) -> list[P
     return list(problems[round_number - 1 :: rounds])
 
 
-def read(path: str) -> list[Problem]:
-    """The problems of a file, in its order. Raises TasksError."""
+def read(path: str, key: str = "tasks.problems") -> list[Problem]:
+    """The problems of a file, in its order. Raises TasksError, which names the setting `key`."""
     if not Path(path).is_file():
-        raise TasksError(f"tasks.problems: there is no file {path}")
+        raise TasksError(f"{key}: there is no file {path}")
     try:
         return list(read_problems(path).values())
     except EngineError as error:

@@ -11,12 +11,13 @@ from rich.console import Console
 from engine.client import Job, Verdict
 from tests.trainer import small
 from tests.trainer.fakes import FakeExecutor
-from trainer.errors import RunFolderError, TasksError
+from trainer.errors import ModelError, RunFolderError, TasksError
 from trainer.execution import serve
 from trainer.language_model import load
 from trainer.main import main, run
+from trainer.preflight import check_inputs
 from trainer.recipe import Recipe
-from trainer.records import read_lines
+from trainer.records import read_lines, write_lines
 from trainer.run_folder import open_run
 from trainer.screen import Screen
 
@@ -156,6 +157,41 @@ def test_any_model_and_any_problems_file_will_do(finished: Path, tmp_path: Path)
     assert completions(folder, "start/evaluation")
 
 
+@pytest.mark.parametrize(
+    ("context", "wanted"),
+    [
+        (
+            128,
+            r"sampling\.max_response_tokens is 80 and the longest prompt \(.*\) has \d+ tokens, .* the 128 of the model",
+        ),
+        (16, r"together more than the 16 of the model's context; leave that task out"),
+    ],
+)
+def test_a_context_that_is_too_short_is_refused(finished: Path, tmp_path: Path, context: int, wanted: str) -> None:
+    """Before the run: in its middle it would be an index out of range."""
+    model = load(finished / "start/model")
+    model.network.config.max_position_embeddings = context
+    model.save(tmp_path / "short")
+    changes = {"model": {"path": str(tmp_path / "short")}, "sampling": {"max_response_tokens": 80}}
+    with pytest.raises(ModelError, match=wanted):
+        check_inputs(Recipe.model_validate({**small.recipe(tmp_path).model_dump(), **changes}))
+
+
+def test_a_solution_longer_than_the_context_is_refused(finished: Path, tmp_path: Path) -> None:
+    """It is trained on, however short the sampled responses are."""
+    model = load(finished / "start/model")
+    path = tmp_path / "long.jsonl"
+    lines = list(read_lines(finished / "tasks/problems.jsonl"))
+    write_lines(path, [{**line, "canonical_solution": "    x = 1\n" * 300} for line in lines])
+    model.save(tmp_path / "model")
+    changes = {
+        "tasks": {"problems": str(path), "start": 10, "train": 10, "held_out": 5},
+        "model": {"path": str(tmp_path / "model")},
+    }
+    with pytest.raises(ModelError, match="tokens with its own solution, more than the 256"):
+        check_inputs(Recipe.model_validate({**small.recipe(tmp_path).model_dump(), **changes}))
+
+
 def fails_gold(word: str) -> Callable[[Job], Verdict]:
     """The engine finds the gold solutions of one part wrong."""
     return lambda job: Verdict.WRONG_ANSWER if job.id.startswith(word) else Verdict.PASSED
@@ -171,7 +207,10 @@ def test_a_task_whose_own_solution_fails_is_not_used(tmp_path: Path) -> None:
     ("override", "wanted"),
     [
         ("tasks.problems=nowhere.jsonl", "there is no file nowhere.jsonl"),
-        ("model.path=./nowhere", "no causal LM at './nowhere'"),
+        ("model.path=./nowhere", "no causal LM at './nowhere': there is no such folder"),
+        ("model.path=.", "no causal LM at '.': the folder has no weights"),
+        ("run.device=foo", "run.device: torch cannot compute on 'foo'"),
+        ("run.device=cuda:99", "run.device: torch cannot compute on 'cuda:99'"),
         ("engine.address=unix:/nowhere.sock", "/nowhere.sock"),
     ],
 )
@@ -183,6 +222,26 @@ def test_what_is_missing_is_one_line_and_leaves_nothing(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     arguments = ["--set", override] + ([] if "address" in override else ["--set", "engine.address=unix:/elsewhere.sock"])
     assert main(arguments) == 2
+    message = capsys.readouterr().err.strip()
+    assert wanted in message
+    assert len(message.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.jail
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("engine.memory_bytes=1000", "engine.memory_bytes is 1000; an interpreter needs"),
+        ("engine.cpu_time_ms=99999999", "engine.cpu_time_ms is 99999999; the most this engine allows is"),
+    ],
+)
+def test_a_limit_that_the_engine_refuses_leaves_nothing(
+    tmp_path: Path, override: str, wanted: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One program is run under the limits of the run before its folder is made."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["--set", override]) == 2
     message = capsys.readouterr().err.strip()
     assert wanted in message
     assert len(message.splitlines()) == 1
