@@ -11,6 +11,8 @@ from engine.client import Verdict
 from trainer.recipe import Scoring
 from trainer.records import Outcome, Pair, RankedResponse, RankedTask
 
+CUT_OFF = "cut_off"
+"""In place of the verdict of a candidate that reached the token limit."""
 NO_VERDICT = frozenset({Verdict.INFRASTRUCTURE_ERROR, Verdict.CANCELLED, Verdict.NOT_RUN, Verdict.FINISHED})
 """Say nothing about whether a program is right: the engine failed, or there were no tests."""
 
@@ -72,5 +74,5 @@ def pairs(task: RankedTask) -> list[Pair]:
 
 def verdict_mix(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """How many candidates met each verdict, those that were cut off apart; most frequent first."""
-    names = ["cut_off" if outcome.candidate.truncated else outcome.verdict for outcome in outcomes]
+    names = [CUT_OFF if outcome.candidate.truncated else outcome.verdict for outcome in outcomes]
     return dict(sorted(((name, names.count(name)) for name in set(names)), key=lambda item: (-item[1], item[0])))

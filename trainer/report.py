@@ -14,7 +14,7 @@ from trainer.recipe import Recipe
 from trainer.records import read_lines, read_outcomes
 from trainer.run_folder import RunFolder
 from trainer.screen import Screen
-from trainer.summary import summarise, tables
+from trainer.summary import hints, summarise, tables
 
 _SAMPLES_PER_STAGE = 240
 _PLACE = "__DATA__"
@@ -29,6 +29,8 @@ def write_report(recipe: Recipe, folder: RunFolder, problems: Mapping[str, Probl
     screen.title("What was learnt: pass@1 on held-out tasks, verdicts of the candidates, pairs")
     learnt, work = tables(summary)
     screen.console.print(learnt)
+    for hint in hints(summary, recipe.sampling.max_response_tokens):
+        screen.say(hint)
     screen.title("How long it took")
     screen.console.print(work)
     gain = (summary["pass_at_1_after"] - summary["pass_at_1_before"]) * 100

@@ -1,10 +1,13 @@
 """What a run comes to, gathered from what its stages wrote: the table at the end, and the numbers of the report."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from trainer.ranking import CUT_OFF
 from trainer.recipe import Recipe
 from trainer.records import read_lines
 from trainer.run_folder import RunFolder
@@ -30,17 +33,32 @@ def summarise(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 
 def tables(summary: dict[str, Any]) -> list[Table]:
     """What was learnt, and how long it took; one row for each round."""
-    learnt = _table("", "pass@1", "passed", "wrong", "runtime", "compile", "other", "pairs", "active")
+    cut_off = ("cut off",) if any(item.get("verdicts", {}).get(CUT_OFF) for item in summary["rounds"]) else ()
+    learnt = _table("", "pass@1", "passed", "wrong", "runtime", "compile", *cut_off, "other", "pairs", "active")
     work = _table("", "programs", "programs/s", "sampling", "training", "evaluation", "tasks")
     for item in summary["rounds"]:
         name = f"round {item['round']}" if item["round"] else "start"
         active = f"{item['active']:.0%}" if "active" in item else ""
-        learnt.add_row(name, f"{item['pass_at_1']:.1%}", *_mix(item.get("verdicts", {})), str(item.get("pairs", "")), active)
+        mix = _mix(item.get("verdicts", {}), (*VERDICT_ORDER, CUT_OFF) if cut_off else VERDICT_ORDER)
+        learnt.add_row(name, f"{item['pass_at_1']:.1%}", *mix, str(item.get("pairs", "")), active)
         rate = f"{item['programs_per_second']:.0f}" if "programs_per_second" in item else ""
         stages = ("samples", "model", "evaluation", "tasks")
         times = [f"{item['seconds'][stage]:.1f} s" if stage in item["seconds"] else "" for stage in stages]
         work.add_row(name, str(item.get("programs", "")), rate, *times)
     return [learnt, work]
+
+
+def hints(summary: dict[str, Any], max_response_tokens: int) -> list[str]:
+    """What the numbers advise; nothing, where there are fewer candidates cut off than of some verdict."""
+    total: Counter[str] = Counter()
+    for item in summary["rounds"]:
+        total.update(item.get("verdicts", {}))
+    if not total[CUT_OFF] or total[CUT_OFF] < max(total.values()):
+        return []
+    share = (
+        f"{total[CUT_OFF] / total.total():.0%} of the candidates were cut off at {max_response_tokens} tokens and so not ranked"
+    )
+    return [f"{share}: raise sampling.max_response_tokens"]
 
 
 def _table(*columns: str) -> Table:
@@ -95,8 +113,8 @@ def _active(steps: list[dict[str, float]]) -> float:
     return sum(step["active_pairs"] for step in steps) / max(1, sum(step["pairs"] for step in steps))
 
 
-def _mix(verdicts: dict[str, int]) -> list[str]:
-    """Shares of the four levels and of everything else."""
+def _mix(verdicts: dict[str, int], names: Sequence[str]) -> list[str]:
+    """Shares of the named ones and of everything else."""
     total = sum(verdicts.values())
-    counts = [verdicts.get(name, 0) for name in VERDICT_ORDER]
+    counts = [verdicts.get(name, 0) for name in names]
     return [f"{count / total:.0%}" if total else "" for count in (*counts, total - sum(counts))]
