@@ -1,6 +1,10 @@
 """Whole runs, small: what they leave behind, how they continue, and one on the real engine."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +250,30 @@ def test_a_limit_that_the_engine_refuses_leaves_nothing(
     assert wanted in message
     assert len(message.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.jail
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_names_the_folder_and_leaves_no_engine(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """Ctrl-C and SIGTERM alike: the same command continues, and the engine's folder is gone."""
+    (tmp_path / "tmp").mkdir()
+    few_tasks_for_long = ("tasks.start=16", "tasks.train=8", "tasks.held_out=6", "sft.epochs=5000")
+    overrides = [f"--set={key}" for key in (f"run.folder={tmp_path}/runs", "run.threads=1", *few_tasks_for_long)]
+    command = [sys.executable, "-m", "trainer.main", *overrides]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert any("Supervised start" in line for line in process.stdout)
+        process.send_signal(number)
+        assert process.wait(60) == code
+        message = process.stderr.read()
+    assert f"interrupted: the run lies in {tmp_path}/runs/embedded; the same command continues it" in message
+    assert "Traceback" not in message
+    assert list((tmp_path / "tmp").glob("engine-*")) == []
 
 
 @pytest.mark.jail
