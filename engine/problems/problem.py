@@ -1,7 +1,8 @@
 """A problem: what a model is asked, what its program must pass, and the jobs made from both.
 
-A program is `preamble + completion`. Where the prompt is itself the beginning of a program (HumanEval, LeetCodeDataset) the
-preamble is the prompt; where it is a text in prose (MBPP, stdin/stdout) the preamble is empty.
+Two texts come before a completion. `prompt` is what a model reads, `preamble` what the program begins with: a program is
+`preamble + completion`. With HumanEval they are the same. With LeetCodeDataset the prompt is the preamble with the statement
+below it; a prompt in prose (MBPP, stdin/stdout) is no part of the program, so there the preamble is empty.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from engine.records import Job, Limits, StopRule, Tests
 class Problem:
     task_id: str
     prompt: str
-    """What a model is shown."""
+    """What a model is shown: the task, so that a completion can follow. Graders and tests never read it."""
     preamble: str = ""
-    """What stands before a completion in a program."""
+    """What stands before a completion in a program; nothing of it comes from a model."""
     entry_point: str = ""
     """The function asked for; empty where the problem asks for a whole program."""
     gold: str | None = None
@@ -31,7 +32,7 @@ class Problem:
         limits: Limits | None = None,
         stop: StopRule = StopRule.FIRST_FAILURE,
     ) -> Job:
-        """The job that grades a completion of the prompt. Its id is the task's where none is given."""
+        """The job that grades a completion, which follows the preamble. Its id is the task's where none is given."""
         return self.job_for_program(self.preamble + completion, id=id, limits=limits, stop=stop)
 
     def job_for_program(

@@ -36,6 +36,7 @@ LEETCODE = {
     "completion": "class Solution: ...",
     "test": "def check(candidate): ...",
     "meta": {"difficulty": "Easy"},
+    "query": "Find two numbers.\nclass Solution: ...",
 }
 MBPP = {
     "task_id": 11,
@@ -67,6 +68,7 @@ def test_humaneval(write):
     problem = only(write(HUMANEVAL))
     assert problem.tests == AssertTests(code=HUMANEVAL["test"], entry_points=("add",), prompt=HUMANEVAL["prompt"], check="check")
     assert problem.gold_job().program == "def add(a, b):\n    return a + b\n"
+    assert problem.prompt == problem.preamble == HUMANEVAL["prompt"]
 
 
 def test_leetcode(write):
@@ -77,14 +79,30 @@ def test_leetcode(write):
     assert problem.gold_job().program == "import math\nclass Solution: ..."
 
 
+def test_leetcode_shows_the_statement(write):
+    """A model reads it below the beginning of the program; neither the program nor the tests contain it."""
+    problem = only(write(LEETCODE))
+    assert problem.prompt == 'import math\n\n"""\nFind two numbers.\nclass Solution: ...\n"""\n'
+    assert problem.preamble == "import math\n"
+    assert isinstance(problem.tests, AssertTests)
+    assert problem.tests.prompt == "import math\n"
+    assert only(write({name: value for name, value in LEETCODE.items() if name != "query"})).prompt == "import math\n"
+
+
 def test_mbpp(write):
-    """Entry points are what the tests use of the solution; its imports that they use are trusted; the text is no code."""
+    """Entry points are what the tests use of the solution; its imports that they use are trusted."""
     problem = only(write(MBPP))
     assert problem.tests == AssertTests(code="\n".join(MBPP["test_list"]), entry_points=("add",), prompt="import math\n")  # type: ignore[arg-type]  # a list of texts
-    assert problem.prompt == "Add two numbers."
     assert problem.task_id == "11"
     assert problem.entry_point == "add"
     assert problem.gold_job().program == MBPP["code"]
+
+
+def test_mbpp_shows_the_first_assert(write):
+    """It names the function, which the text does not; none of it is part of the program."""
+    problem = only(write(MBPP))
+    assert problem.prompt == '"""\nAdd two numbers.\nassert add(1, 2) == 3\n"""\n'
+    assert problem.preamble == ""
 
 
 def test_mbpp_set_up_that_builds_objects_of_the_program_is_test_code(write):
@@ -163,6 +181,9 @@ def test_kinds_may_be_mixed(write):
         ({"task_id": "x", "prompt": "p"}, "line 2: fields prompt, task_id are no problem"),
         (HUMANEVAL | {"prompt": None}, "line 2: the field prompt: input should be"),
         ({name: value for name, value in HUMANEVAL.items() if name != "prompt"}, "line 2: the field prompt is missing; add it"),
+        (HUMANEVAL | {"task_id": "e", "test": " \n"}, r"line 2: the test defines no check\(candidate\), so it tests nothing"),
+        (HUMANEVAL | {"task_id": "e", "test": "# check"}, r"line 2: the test defines no check\(candidate\)"),
+        (MBPP | {"test_list": [""]}, "line 2: the tests use nothing that the solution defines"),
         (HUMANEVAL, "line 2: task_id 'H/0' stood in an earlier line"),
         (MBPP | {"test_list": []}, "line 2: the field test_list: list should have at least 1 item"),
         (MBPP | {"test_list": ["assert ("]}, "line 2: the tests cannot be parsed"),
