@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.flips import KINDS, LIMITS
 from engine.client import Client, Job, LocalEngine
+from engine.jail.cgroups import PREFIX
 
 SLOWER, LARGER = 1.05, 1.10
 QUICK = ("prints", "passes", "is wrong", "raises", "is no Python", "answers calls", "reads")
@@ -40,7 +41,7 @@ class Belongings:
             descriptors=sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in (pid, *jails)),
             processes=len(jails),
             mounts=sum(Path(f"/proc/{each}/mountinfo").read_text().count("\n") for each in (pid, *jails)),
-            cgroups=sum(1 for _, folders, _ in os.walk("/sys/fs/cgroup") for name in folders if name.startswith("slot-")),
+            cgroups=sum(f"/{PREFIX}{pid}-" in folder for folder, _, _ in os.walk("/sys/fs/cgroup")),
             engine_pss_bytes=_pss_bytes(pid),
             slots_pss_bytes=sum(map(_pss_bytes, jails)),
         )
