@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from trainer.errors import RecipeError, TrainerError
+from trainer.interruption import exit_code, sigterm_as_ctrl_c
 from trainer.recipe import Engine, Sampling
 from trainer.run_folder import write_json
 from trainer.screen import Screen
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        result = _evaluate(options, Screen(Console(highlight=False, stderr=options.json)))
-    except TrainerError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    with sigterm_as_ctrl_c() as terminated:
+        try:
+            result = _evaluate(options, Screen(Console(highlight=False, stderr=options.json)))
+        except TrainerError as error:
+            errors.print(f"error: {error}", markup=False)
+            return 2
+        except KeyboardInterrupt:
+            errors.print("\ninterrupted: nothing was written")
+            return exit_code(terminated)
     if options.json:
         sys.stdout.write(json.dumps(result) + "\n")
     return 0

@@ -135,7 +135,8 @@ def _check_folder(path: str) -> None:
 
 def _no_model(path: str | Path, error: Exception) -> ModelError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return ModelError(f"model.path: no causal LM at {str(path)!r}: {reason}")
+    where = "" if Path(path).is_dir() else "there is no such folder here, and as a hub id: "
+    return ModelError(f"model.path: no causal LM at {str(path)!r}: {where}{reason}")
 
 
 def _resolve(device: str) -> str:

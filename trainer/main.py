@@ -8,18 +8,16 @@ with exit code 143.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from trainer import recipe_file
 from trainer.errors import TrainerError
+from trainer.interruption import exit_code, sigterm_as_ctrl_c
 from trainer.recipe import Recipe
 from trainer.run_folder import RunFolder, open_run
 from trainer.screen import Screen
@@ -51,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     options = _parser().parse_args(arguments)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    with _sigterm_as_ctrl_c() as terminated:
+    with sigterm_as_ctrl_c() as terminated:
         try:
             recipe = recipe_file.load(options.recipe, options.set)
             _prepare_and_run(recipe, Screen())
@@ -60,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         except KeyboardInterrupt as interruption:
             errors.print(f"\ninterrupted: {str(interruption) or 'no run was begun'}", markup=False)
-            return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+            return exit_code(terminated)
     return 0
 
 
@@ -80,23 +78,6 @@ def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
                 raise KeyboardInterrupt(
                     f"the run lies in {folder.path}; the same command continues it from the last finished stage"
                 ) from interruption
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[list[int]]:
-    """SIGTERM does what Ctrl-C does at that moment, also to asyncio; the list is empty as long as none has come."""
-    received: list[int] = []
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        of_ctrl_c = signal.getsignal(signal.SIGINT)
-        (of_ctrl_c if callable(of_ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
