@@ -8,6 +8,7 @@ with exit code 143.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -47,6 +48,7 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when grpc is imported; its remarks on connections are not for users
     options = _parser().parse_args(arguments)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with sigterm_as_ctrl_c() as terminated:
