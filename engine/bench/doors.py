@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from engine.bench.loop import run
 from engine.bench.workloads import Workload, new_tests
 from engine.client import AsyncClient, Client, Report
 from engine.errors import EngineFault
@@ -48,7 +49,7 @@ class Stream:
         self._address = address
 
     def run(self, workload: Workload, turn: int) -> float | None:
-        return asyncio.run(self._run(workload))
+        return run(self._run(workload))
 
     async def _run(self, workload: Workload) -> float:
         async with AsyncClient(self._address) as client:
@@ -80,7 +81,7 @@ class Unary:
         self._in_flight = in_flight
 
     def run(self, workload: Workload, turn: int) -> float | None:
-        return asyncio.run(self._run(workload))
+        return run(self._run(workload))
 
     async def _run(self, workload: Workload) -> float:
         jobs = iter(workload.jobs)

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from engine.bench.doors import check
+from engine.bench.loop import run
 from engine.bench.workloads import Workload, stdio, trivial
 from engine.client import MIB, AsyncClient, Client, Job, Limits, LocalEngine, Verdict
 
@@ -74,7 +75,7 @@ def measure_slots(numbers: Iterable[int], workload: Workload) -> dict[int, float
     speeds = {}
     for slots in numbers:
         with LocalEngine(slots=slots) as engine:
-            speeds[slots] = asyncio.run(_speed([engine.address], workload))
+            speeds[slots] = run(_speed([engine.address], workload))
     return speeds
 
 
@@ -89,7 +90,7 @@ def measure_engines(cores: Sequence[int]) -> dict[int, float]:
         with ExitStack() as stack:
             engines = [stack.enter_context(_pinned_engine(core)) for core in used]
             with _confined_to(used):
-                speeds[len(used)] = asyncio.run(_speed([engine.address for engine in engines], workload))
+                speeds[len(used)] = run(_speed([engine.address for engine in engines], workload))
     return speeds
 
 

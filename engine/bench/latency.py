@@ -1,10 +1,10 @@
 """One trivial program at a time: how long an answer takes, and how long the same takes as one fork into fresh namespaces."""
 
-import asyncio
 import time
 
 from engine.bench.baselines import run_beside
 from engine.bench.doors import check
+from engine.bench.loop import run
 from engine.bench.results import Latency
 from engine.bench.spread import percentile
 from engine.bench.workloads import Workload, trivial
@@ -15,7 +15,7 @@ from engine.config import EngineConfig
 def measure_latency(address: str, config: EngineConfig, count: int) -> Latency:
     """Unary calls to the engine at that address. Raises EngineError."""
     fork = run_beside(config, "fork_in_namespaces.py", str(count), ",".join(config.preload))
-    times, reports = asyncio.run(_call(address, trivial(count)))
+    times, reports = run(_call(address, trivial(count)))
     return Latency(
         p50=percentile(times, 0.5),
         p90=percentile(times, 0.9),

@@ -16,6 +16,7 @@ import grpc
 
 from engine import wire
 from engine.bench.accounting import CpuTimes
+from engine.bench.loop import run
 from engine.bench.results import LoadPoint
 from engine.bench.spread import percentile
 from engine.bench.workloads import Workload, offered
@@ -42,7 +43,7 @@ def small_engine(slots: int) -> Iterator[LocalEngine]:
 def measure_load(slots: int, seconds: float) -> list[LoadPoint]:
     """Points of growing load, each held for that long. Raises EngineError."""
     with small_engine(slots) as engine:
-        return asyncio.run(_measure(engine, offered(), slots, seconds))
+        return run(_measure(engine, offered(), slots, seconds))
 
 
 async def _measure(engine: LocalEngine, workload: Workload, slots: int, seconds: float) -> list[LoadPoint]:
