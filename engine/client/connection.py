@@ -15,6 +15,9 @@ from engine.address import parse_address
 from engine.errors import ConnectionFailed, EngineError, EngineGone, Unavailable
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 
+_SETTLING_S = 0.02
+"""What a channel still has to say when it is closed comes a moment later. A loop that is closed by then makes gRPC drop what it has
+to say to the other loops of the process, whose calls would wait for ever."""
 _OPTIONS = [
     ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", wire.MAX_MESSAGE_BYTES),
@@ -46,6 +49,7 @@ class Connection:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
+            await asyncio.sleep(_SETTLING_S)
 
     @property
     def channel(self) -> grpc.aio.Channel:
