@@ -16,8 +16,8 @@ from engine.errors import ConnectionFailed, EngineError, EngineGone, Unavailable
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 
 _SETTLING_S = 0.02
-"""What a channel still has to say when it is closed comes a moment later. A loop that is closed by then makes gRPC drop what it has
-to say to the other loops of the process, whose calls would wait for ever."""
+"""What a channel still has to say when it is closed comes a moment later. A loop that is closed by then makes gRPC drop what it
+has to say to the other loops of the process, whose calls would wait for ever."""
 _OPTIONS = [
     ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", wire.MAX_MESSAGE_BYTES),
