@@ -30,6 +30,8 @@ class Readings:
     """What a slot's cgroup has counted since it was made."""
 
     oom_kills: int
+    memory_refusals: int
+    """How often there was no more memory within the limit."""
     refused_forks: int
     memory_bytes: int
     peak_memory_bytes: int
@@ -203,9 +205,11 @@ class SlotGroup:
     def read(self) -> Readings:
         """What was counted so far. Raises OSError."""
         now = _number(self._fds["now"])
+        events = _text(self._fds["events"])
         return Readings(
-            oom_kills=_field(self._fds["events"], b"oom_kill"),
-            refused_forks=_field(self._fds["forks"], b"max"),
+            oom_kills=_field(events, b"oom_kill"),
+            memory_refusals=_field(events, b"max") if self._version == 2 else _number(self._fds["refusals"]),
+            refused_forks=_field(_text(self._fds["forks"]), b"max"),
             memory_bytes=now,
             peak_memory_bytes=max(now, _number(self._fds["peak"])),
         )
@@ -225,7 +229,12 @@ class SlotGroup:
 
 _LIMIT_FILES = {1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), 2: ("memory.max",)}
 _FILES = {
-    1: {"events": "memory.oom_control", "now": "memory.usage_in_bytes", "peak": "memory.max_usage_in_bytes"},
+    1: {
+        "events": "memory.oom_control",
+        "refusals": "memory.failcnt",
+        "now": "memory.usage_in_bytes",
+        "peak": "memory.max_usage_in_bytes",
+    },
     2: {"events": "memory.events", "now": "memory.current", "peak": "memory.peak"},
 }
 
@@ -304,8 +313,8 @@ def _number(fd: int | None) -> int:
     return int(_text(fd) or 0)
 
 
-def _field(fd: int | None, name: bytes) -> int:
-    for line in _text(fd).splitlines():
+def _field(text: bytes, name: bytes) -> int:
+    for line in text.splitlines():
         key, _, value = line.partition(b" ")
         if key == name:
             return int(value)

@@ -95,6 +95,7 @@ class Account:
     report_bytes: int
     findings: bytes
     oom_killed: bool
+    memory_refused: bool
     forks_refused: bool
     peak_memory_bytes: int
 
@@ -127,7 +128,7 @@ class Slot:
         self._loop.add_reader(control, self._hear)
         self.broken = False
         self._baseline_bytes = 0
-        self._readings = Readings(0, 0, 0, 0)
+        self._readings = Readings(0, 0, 0, 0, 0)
 
     @classmethod
     async def open(cls, number: int, settings: SlotSettings, group: SlotGroup | None) -> "Slot":
@@ -259,6 +260,7 @@ class Slot:
             report_bytes=report_bytes,
             findings=self._read("findings", FINDINGS_BYTES)[0] if order.tests else b"",
             oom_killed=after.oom_kills > before.oom_kills,
+            memory_refused=after.memory_refusals > before.memory_refusals,
             forks_refused=after.refused_forks > before.refused_forks,
             peak_memory_bytes=max(0, peak),
         )

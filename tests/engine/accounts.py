@@ -22,6 +22,7 @@ def account(*, examiner=None, stdout=b"", stderr=b"", report=b"", findings=b"", 
         report_bytes=len(report),
         findings=findings,
         oom_killed=False,
+        memory_refused=False,
         forks_refused=False,
         peak_memory_bytes=1 << 20,
     )

@@ -441,3 +441,13 @@ def test_what_a_program_wrote_to_the_file_of_its_stdin_is_output():
 def test_findings_of_another_form_pass_nothing(text):
     found = examined(examiner={}, findings=findings(1) + text)
     assert found.outcome.verdict is not Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    "candidate", [{"status": -9, "killed": "cpu"}, {"status": -9, "cpu_ns": 2 * LIMITS.cpu_time_ms * 1_000_000}]
+)
+def test_time_that_went_into_looking_for_memory_is_a_matter_of_memory(candidate):
+    """A kernel with nothing left looks for memory in the program's own time: how long depends on what else the machine does."""
+    outcome = verdict.failure(account(candidate=candidate, memory_refused=True), LIMITS)
+    assert outcome is not None
+    assert outcome.verdict is Verdict.MEMORY_LIMIT
