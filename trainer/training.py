@@ -1,6 +1,7 @@
 """The training loop, one for the supervised start and for the ranking rounds: both are batches of tasks with responses.
 
-A batch is flattened to rows for the forward pass and folded back to (prompts, responses) for the objective.
+A batch is flattened to rows for the forward pass and folded back to (prompts, responses) for the objective, one of
+trainer.objectives with the weights that the recipe gives it in trainer.pipeline.
 """
 
 import random
