@@ -6,8 +6,8 @@ While it starts it listens and answers UNAVAILABLE, so that a client can tell "n
 SIGTERM or SIGINT begins the drain, the second ends it. Programs that are cancelled are waited for, so that whoever owns the
 executor can close it afterwards with nothing under way.
 
-What runs a program, from here down: engine.service (the RPCs) -> engine.pool (the executor, which engine.assembly puts together) ->
-engine.execution -> engine.jail.slot -> engine.jail.inside.zygote, which forks.
+What runs a program, from here down: engine.service (the RPCs) -> engine.pool (the executor, which engine.assembly puts together)
+-> engine.execution -> engine.jail.slot -> engine.jail.inside.zygote, which forks.
 """
 
 import asyncio
