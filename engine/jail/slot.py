@@ -157,10 +157,11 @@ class Slot:
             "rehearsals": len(settings.rehearsals),
         }
         try:
-            self._control.send(json.dumps(greeting).encode())
-            for order in settings.rehearsals:
-                await self.run(order)
-            answer = await self._answer(_START_TIME_S)
+            async with asyncio.timeout(_START_TIME_S):
+                self._control.send(json.dumps(greeting).encode())
+                for order in settings.rehearsals:
+                    await self.run(order)
+                answer = await self._answer(_START_TIME_S)
             self.version = str(json.loads(answer)["ready"])
         except (OSError, EOFError, ValueError, KeyError, SlotBroken) as error:
             raise JailUnavailable(

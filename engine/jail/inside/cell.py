@@ -13,6 +13,7 @@ from . import kernel
 
 HOME = "/box"
 """The working directory and the only place to write to: empty for every program."""
+_HOME = HOME.encode()
 _INODES = 16_384
 _MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
@@ -44,7 +45,7 @@ def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> Non
     os.unshare(os.CLONE_NEWNS)
     uid, gid = bars.ids[role] if bars.ids is not None else (os.getuid(), os.getgid())
     options = b"size=%d,nr_inodes=%d,mode=0755,uid=%d,gid=%d" % (limits["memory_bytes"], _INODES, uid, gid)
-    kernel.mount(b"tmpfs", b"/box", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+    kernel.mount(b"tmpfs", _HOME, kernel.MS_NOSUID | kernel.MS_NODEV, options)
     _offer_to_the_oom_killer()
     kernel.mount(b"proc", b"/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC | kernel.MS_RDONLY)
     os.chdir(HOME)

@@ -142,18 +142,11 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
     try:
         with contextlib.suppress(Gone):
             _examine(work, names, code, findings, side)
-    except Unusable as error:
-        findings.finish("unusable", error=str(error))
-        os._exit(0)
-    except BaseException as error:  # such as the SystemExit of test code that ends itself
+    except BaseException as error:  # the test code's own fault, or the SystemExit of one that ends itself
         findings.finish("unusable", error=f"{type(error).__name__}: {error}")
         os._exit(0)
     findings.finish("gone" if side.gone else "done", delegated=side.delegated)
     os._exit(0)
-
-
-class Unusable(BaseException):
-    """The test code failed by itself; the message says how."""
 
 
 def _is_own_fault(error: Exception, side: ExaminerSide, subjects: Iterable[object]) -> bool:
@@ -194,6 +187,6 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
             run_unittests(names, findings)
     except Exception as error:
         if _is_own_fault(error, side, subjects.values()):
-            raise Unusable(f"{type(error).__name__}: {error}") from error
+            raise
         if not findings.failed:  # else it was noted where it arose
             findings.fail()
