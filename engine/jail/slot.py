@@ -179,8 +179,6 @@ class Slot:
             "kind": order.kind,
             "limits": _plain(order.limits) | {"baseline_bytes": self._baseline_bytes},
             "bounds": [max(len(order.stdin), output_bytes), output_bytes, output_bytes, report_bound(order.limits)],
-            "work_bytes": len(order.work),
-            "tests_bytes": len(order.tests),
         }
         try:
             self._prepare(order)

@@ -74,7 +74,7 @@ def rehearse() -> None:
 def run(work: dict[str, Any], report_fd: int, sock: socket.socket | None) -> NoReturn:
     """Run the program as `work` says, and end the process."""
     write_files(work["files"])
-    module = _fresh_main("__main__" if work["kind"] == "script" else "solution")
+    module = _fresh_module("__main__" if work["kind"] == "script" else "solution")
     code = 0
     try:
         compiled = _compile(work["source"], report_fd)
@@ -112,19 +112,22 @@ class CandidateSide(Conversation):
         return trace_of(error)
 
 
-def _fresh_main(module_name: str) -> types.ModuleType:
-    """Streams, `__main__` and generators of random numbers as a new interpreter would have them."""
+def start_afresh() -> None:
+    """Streams, `__main__` and generators of random numbers as a new interpreter would have them, as far as no program matters."""
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = _STREAMS  # type: ignore[misc]
     if "numpy.random" in sys.modules:  # `random` seeds itself anew in every fork
         sys.modules["numpy.random"].seed()
     for name in _own_modules:
         del sys.modules[name]  # so that a program may have modules of these names
     sys.argv = [FILE]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    gc.enable()
+
+
+def _fresh_module(module_name: str) -> types.ModuleType:
     module = types.ModuleType(module_name)
     module.__dict__.update(__file__=FILE, __builtins__=builtins, __annotations__={})
-    sys.modules["__main__"] = module if module_name == "__main__" else types.ModuleType("__main__")
     sys.modules[module_name] = module
-    gc.enable()
     return module
 
 

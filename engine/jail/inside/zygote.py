@@ -10,6 +10,12 @@ Started as `python -c "... zygote.main(fds)"` with the file descriptors that the
 Program and tests never pass through this process: the cell that needs them reads its own file, so nothing of one program
 is left in the memory that the next one is forked from, and nothing of the tests is in the memory of a candidate.
 When the control socket closes, the engine is gone: the zygote ends, and the kernel ends everything else in the jail.
+
+    order ──> cells wait already, for this kind and these limits? ──> go ──> watch ──> account ──> arm the next ones
+                                  no: fork them now ───────────────────┘
+
+What a cell needs before the program is made while nobody waits for it: after an order, the cells of one like it are armed.
+They have shut themselves off and wait for a word; none of them has seen another program, and what arming costs counts for nobody.
 """
 
 import base64
@@ -25,7 +31,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from . import candidate, examiner, sharing
 from .cell import HOME, Bars, bar_for_good, enter
@@ -65,6 +71,10 @@ class Process:
             self.killed = why
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
+    def has_ended(self) -> bool:
+        """Whether it is dead; to be waited for all the same."""
+        return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def wait(self) -> None:
         _, status, self.usage = os.wait4(self.pid, 0)
         self.status = os.waitstatus_to_exitcode(status)
@@ -76,6 +86,29 @@ class Process:
         if self.status is None:
             return process_cpu_ns(self.pid)
         return int((self.usage.ru_utime + self.usage.ru_stime) * 1e9)
+
+
+class Armed(NamedTuple):
+    """Cells that are closed off and wait for the word that lets them begin, each reading from the other end of `go`."""
+
+    kind: str
+    limits: dict[str, Any]
+    processes: list[Process]
+    go: int
+
+    def fits(self, order: dict[str, Any]) -> bool:
+        """Whether they are made for such an order, and nobody killed them while they waited."""
+        return (self.kind, self.limits) == (order["kind"], order["limits"]) and not any(map(Process.has_ended, self.processes))
+
+    def begin(self) -> None:
+        os.write(self.go, bytes(len(self.processes)))
+        os.close(self.go)
+
+    def disband(self) -> None:
+        os.close(self.go)
+        for process in self.processes:
+            process.kill("cancelled")
+            process.wait()
 
 
 class Zygote:
@@ -92,26 +125,35 @@ class Zygote:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._bounded = [fds[name] for name in _BOUNDED]
+        self._armed: Armed | None = None
+        self._last: tuple[str, dict[str, Any]] | None = None
 
-    def serve(self, orders: int = -1) -> None:
-        """Obey that many orders, or until the engine closes the control socket."""
-        while orders and self._control.recv_into(self._message):
-            order = marshal.loads(self._message)
-            if order is not None:  # else a cancellation that came too late
-                self._control.send(self._obey(order))
-                orders -= 1
+    def rehearse(self, orders: int) -> None:
+        """Obey that many orders."""
+        for _ in range(orders):
+            self._serve_one(arm=False)
+
+    def serve(self) -> None:
+        """Obey until the engine closes the control socket."""
+        while self._serve_one(arm=True):
+            pass
+
+    def _serve_one(self, *, arm: bool) -> bool:
+        if not self._control.recv_into(self._message):
+            return False
+        order = marshal.loads(self._message)
+        if order is not None:  # else a cancellation that came too late
+            self._control.send(self._obey(order))
+            like = order["kind"], order["limits"]
+            if arm and like == self._last:  # two in a row, so that those who take turns with others do not arm in vain
+                self._armed = self._arm(*like)
+            self._last = like
+        return True
 
     def _obey(self, order: dict[str, Any]) -> bytes:
         """Run one program, and its tests where the order says so; returns the account of it."""
-        self._marks[:] = _NEITHER_ENTERED
-        self._meter.start()
+        processes = self._begin(order)
         started_ns = time.monotonic_ns()
-        if order["kind"] == PROGRAM:
-            processes = [self._fork(0, lambda: self._be_candidate(order, None))]
-        elif order["kind"] == EXAMINED:
-            processes = self._fork_both(order)
-        else:
-            processes = [self._fork(1, lambda: self._be_examiner(order, None))]
         self._watch(processes, order, started_ns)
         self._cut_files(order["bounds"])
         first, *rest = processes
@@ -120,11 +162,33 @@ class Zygote:
             account += self._account(examiner_process, started_ns, examiner_process.cpu_ns())
         return account
 
-    def _fork_both(self, order: dict[str, Any]) -> list[Process]:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            first = self._fork(0, lambda: self._be_candidate(order, ours))
-            return [first, self._fork(1, lambda: self._be_examiner(order, theirs))]
+    def _begin(self, order: dict[str, Any]) -> list[Process]:
+        """The processes of an order, at work: those that are armed where they fit, else new ones."""
+        armed, self._armed = self._armed, None
+        if armed is not None and not armed.fits(order):
+            armed.disband()
+            armed = None
+        armed = armed or self._arm(order["kind"], order["limits"])
+        armed.begin()
+        return armed.processes
+
+    def _arm(self, kind: str, limits: dict[str, Any]) -> Armed:
+        self._marks[:] = _NEITHER_ENTERED
+        self._meter.start()
+        go, word = os.pipe()
+        if kind == PROGRAM:
+            processes = [self._fork(0, lambda: self._be_candidate(limits, go, None))]
+        elif kind == EXAMINED:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                processes = [
+                    self._fork(0, lambda: self._be_candidate(limits, go, ours)),
+                    self._fork(1, lambda: self._be_examiner(limits, go, theirs)),
+                ]
+        else:
+            processes = [self._fork(1, lambda: self._be_examiner(limits, go, None))]
+        os.close(go)
+        return Armed(kind, limits, processes, word)
 
     def _fork(self, mark: int, be: Callable[[], NoReturn]) -> Process:
         os.setns(self._own_pids, os.CLONE_NEWPID)
@@ -139,26 +203,32 @@ class Zygote:
         finally:
             os._exit(99)
 
-    def _enter(self, mark: int, limits: dict[str, Any], keep: list[int]) -> None:
-        enter(self._bars, mark, limits, keep)
+    def _enter(self, mark: int, limits: dict[str, Any], go: int, orders: int, keep: list[int]) -> Any:
+        """Close the cell off and wait for the word; returns what the file `orders` then says."""
+        enter(self._bars, mark, limits, [go, orders, *keep])
         _ENTERED.pack_into(self._marks, mark * _ENTERED.size, time.process_time_ns())
         self._marks.close()
+        if not os.read(go, 1):
+            os._exit(0)
+        work = marshal.loads(os.pread(orders, os.fstat(orders).st_size, 0))
+        os.close(go)
+        os.close(orders)
+        return work
 
-    def _be_candidate(self, order: dict[str, Any], sock: socket.socket | None) -> NoReturn:
-        work = marshal.loads(os.pread(self._fds["work"], order["work_bytes"], 0))
+    def _be_candidate(self, limits: dict[str, Any], go: int, sock: socket.socket | None) -> NoReturn:
         report = self._reopened("report")
         for fd, name in enumerate(("stdin", "stdout", "stderr")):
             os.dup2(self._reopened(name), fd)
-        self._enter(0, order["limits"], [report] if sock is None else [report, sock.fileno()])
+        candidate.start_afresh()
+        work = self._enter(0, limits, go, self._fds["work"], [report] if sock is None else [report, sock.fileno()])
         candidate.run(work, report, sock)
 
-    def _be_examiner(self, order: dict[str, Any], sock: socket.socket | None) -> NoReturn:
-        work = marshal.loads(os.pread(self._fds["tests"], order["tests_bytes"], 0))
+    def _be_examiner(self, limits: dict[str, Any], go: int, sock: socket.socket | None) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):
             os.dup2(nothing, fd)
         findings = self._fds["findings"]
-        self._enter(1, order["limits"], [findings] if sock is None else [findings, sock.fileno()])
+        work = self._enter(1, limits, go, self._fds["tests"], [findings] if sock is None else [findings, sock.fileno()])
         if sock is not None:
             examiner.run(work, findings, sock)
         from . import preparing
@@ -249,7 +319,7 @@ def main(fds: dict[str, int]) -> None:
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
     bar_for_good(bars)
     candidate.rehearse()
-    zygote.serve(orders=settings["rehearsals"])
+    zygote.rehearse(settings["rehearsals"])
     sharing.freeze()
     control.send(json.dumps({"ready": sys.version.split()[0]}).encode())
     zygote.serve()
