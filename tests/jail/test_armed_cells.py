@@ -56,7 +56,7 @@ def test_a_program_gets_its_own_limits_whatever_was_armed(one_slot):
     over = {
         "data = bytearray(200 << 20)": Verdict.MEMORY_LIMIT,
         "open('f', 'wb').write(bytes(9 << 20))": Verdict.FILE_SIZE_LIMIT,
-        "files = [open('/dev/null') for _ in range(100)]": Verdict.RUNTIME_ERROR,
+        "files = [open('/dev/null') for _ in range(100)]": Verdict.OPEN_FILES_LIMIT,
     }
     for program, verdict in over.items():
         assert [one_slot.run(program, limits=more).verdict for _ in range(2)] == [Verdict.FINISHED] * 2
