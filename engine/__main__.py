@@ -12,6 +12,7 @@ from engine.commands.bench import bench
 from engine.commands.doctor import doctor
 from engine.commands.grade import grade
 from engine.commands.run import run
+from engine.commands.selftest import selftest
 from engine.commands.serve import serve
 from engine.errors import EngineError
 
@@ -27,6 +28,7 @@ app.command()(serve)
 app.command()(run)
 app.command()(grade)
 app.command()(doctor)
+app.command()(selftest)
 app.command()(bench)
 
 
