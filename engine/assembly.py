@@ -48,7 +48,10 @@ async def open_pool(config: EngineConfig) -> AsyncIterator[Pool]:
         )
 
         async def open_slot(number: int) -> Slot:
-            return await Slot.open(number, settings, groups.slot(number) if groups is not None else None)
+            try:
+                return await Slot.open(number, settings, groups.slot(number) if groups is not None else None)
+            except OSError as error:
+                raise JailUnavailable(f"slot {number} cannot be made: {error}; see: python -m engine doctor") from error
 
         try:
             async with Pool.open(config.slots, open_slot, queue_size=config.queue_size) as pool:

@@ -5,16 +5,18 @@
                   draining: Draining   └ cancelled: leave the line
 
 All decisions are made without awaiting, so that nothing changes between a look and a step. A slot runs one program at a
-time. One that breaks is closed and replaced behind the scenes, with growing pauses while that fails; its program runs
-once more in another slot, ahead of the line, and only then is the infrastructure reported as the cause.
+time. One that breaks is closed and replaced behind the scenes, with growing pauses while that fails or its successors break
+before they have run a program; its program runs once more in another slot, ahead of the line, and only then is the
+infrastructure reported as the cause.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engine import execution
 from engine.errors import Busy, Draining
@@ -25,7 +27,7 @@ from engine.records import Cause, CauseKind, Job, Report, Verdict
 from engine.verdict import CellFailed
 
 _ATTEMPTS = 2
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _DOUBLINGS = 0.1, 30.0, 16
 _SHORTEST_RETRY_MS, _LONGEST_RETRY_MS = 50, 30_000
 _MEMORY = 0.95
 """How much of the mean time of a job is that of the jobs before the last one."""
@@ -36,11 +38,26 @@ type Sleep = Callable[[float], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 
+@dataclass
+class Counts:
+    """What went wrong with slots since the pool was opened, and what became of their programs."""
+
+    broken_slots: int = 0
+    failed_starts: int = 0
+    """Of slots that were to replace broken ones."""
+    second_runs: int = 0
+    """Of programs whose first slot broke."""
+    infrastructure_errors: int = 0
+    """Programs without a verdict: their second slot broke too, or none became free in time."""
+
+
 class Pool:
     """Runs jobs, each in a slot of its own. Made by `Pool.open`."""
 
     def __init__(self, slots: dict[int, Slot], open_slot: OpenSlot, queue_size: int, sleep: Sleep) -> None:
+        self.counts = Counts()
         self._numbers = {slot: number for number, slot in slots.items()}
+        self._breaks: Counter[int] = Counter()
         self._free = list(slots.values())
         self._line: Line[asyncio.Future[Slot]] = Line()
         self._open_slot = open_slot
@@ -84,6 +101,16 @@ class Pool:
         await asyncio.gather(*self._repairs, return_exceptions=True)
         await _close_all(list(self._numbers))
 
+    @property
+    def slots(self) -> int:
+        """How many slots there are at the moment, those under repair not counted."""
+        return len(self._numbers)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are in line."""
+        return len(self._line)
+
     def admit(self) -> None:
         """Raises Busy or Draining where a job that came now would be refused."""
         if self._draining:
@@ -103,12 +130,14 @@ class Pool:
                 reason = f"no slot became free within {job.queue_time_ms} ms"
                 break
             waited_ms = (time.monotonic() - queued_at) * 1000
+            self.counts.second_runs += attempt
             try:
                 report = await self._run(job, slot)
                 return replace(report, queue_time_ms=waited_ms)
             except (SlotBroken, CellFailed) as error:
                 reason = f"{type(error).__name__}: {error}"
                 _log.warning("job %r: %s", job.id, reason)
+        self.counts.infrastructure_errors += 1
         cause = Cause(kind=CauseKind.INFRASTRUCTURE, message=reason)
         waited_ms = (time.monotonic() - queued_at) * 1000
         return Report(id=job.id, verdict=Verdict.INFRASTRUCTURE_ERROR, cause=cause, queue_time_ms=waited_ms)
@@ -116,7 +145,9 @@ class Pool:
     async def _run(self, job: Job, slot: Slot) -> Report:
         began = time.monotonic()
         try:
-            return await execution.execute(job, slot.run, self._prepared)
+            report = await execution.execute(job, slot.run, self._prepared)
+            del self._breaks[self._numbers[slot]]
+            return report
         except CellFailed:
             slot.broken = True
             raise
@@ -133,8 +164,11 @@ class Pool:
             self.admit()
         elif self._draining:
             raise Draining
-        if self._free:
-            return self._free.pop()  # the one used last: its memory is still in the caches
+        while self._free:
+            slot = self._free.pop()  # the one used last: its memory is still in the caches
+            if not slot.broken:
+                return slot
+            self._replace(slot)  # it went while nobody used it
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         if ahead:
             self._line.join_ahead(place)
@@ -163,6 +197,7 @@ class Pool:
     def _replace(self, slot: Slot) -> None:
         if self._draining:
             return  # closed with all the others
+        self.counts.broken_slots += 1
         repair = asyncio.create_task(self._repair(slot, self._numbers.pop(slot)))
         self._repairs.add(repair)
         repair.add_done_callback(self._repairs.discard)
@@ -173,17 +208,23 @@ class Pool:
             await asyncio.shield(closing)
         finally:
             await closing  # also where the pool ends meanwhile: nothing of a slot may be left behind
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                slot = await self._open_slot(number)
-                break
-            except Exception as error:  # noqa: BLE001  # whatever keeps a jail from starting may pass
-                _log.error("slot %d does not start (%s), next try in %.1f s", number, error, pause_s)
-                await self._sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        slot = await self._reopened(number)
         self._numbers[slot] = number
         self._give_back(slot)
+
+    async def _reopened(self, number: int) -> Slot:
+        """A slot of that number; the pauses grow with each one that does not start, or breaks before it has run a program."""
+        while True:
+            if self._breaks[number]:
+                pause_s = min(_FIRST_PAUSE_S * 2 ** min(self._breaks[number] - 1, _DOUBLINGS), _LONGEST_PAUSE_S)
+                _log.warning("slot %d is opened again in %.1f s", number, pause_s)
+                await self._sleep(pause_s)
+            self._breaks[number] += 1
+            try:
+                return await self._open_slot(number)
+            except Exception as error:  # noqa: BLE001  # whatever keeps a jail from starting may pass
+                self.counts.failed_starts += 1
+                _log.error("slot %d does not start: %s", number, error)
 
 
 async def _close_all(slots: Collection[Slot]) -> None:

@@ -63,6 +63,8 @@ def over_hard_limit(account: Account, limits: Limits) -> Outcome | None:
     """The limits that hold even for a program whose tests pass. Raises CellFailed where there was no program."""
     if not account.candidate.entered:
         raise CellFailed(account.stderr.decode("utf-8", "replace").strip() or f"exit code {account.candidate.status}")
+    if account.host_out_of_memory:
+        raise CellFailed("the host ran out of memory: the kernel ended a program that was within its limit")
     if account.candidate.killed == "cancelled":
         return Outcome(verdict=Verdict.CANCELLED, cause=Cause(kind=CauseKind.CANDIDATE, message="taken back by the client"))
     output_bytes = max(account.stdout_bytes, account.stderr_bytes)

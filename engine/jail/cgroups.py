@@ -10,6 +10,7 @@ shared between slots. An engine that was killed leaves empty folders: the next o
 """
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -23,6 +24,8 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 _V1_CONTROLLERS = ("memory", "pids", "cpuacct")
 _V2_CONTROLLERS = ("memory", "pids")
 _EMPTYING_MS = 2000
+_SWAP_BYTES = 2 << 20
+"""What memory with swap is bounded higher than memory: it is asked first, and version 1 counts no refusals of its."""
 
 
 @dataclass(frozen=True)
@@ -165,14 +168,17 @@ class SlotGroup:
             folder.mkdir()
         self._memory = hierarchy.folders["memory"]
         self._pids = hierarchy.folders.get("pids", self._memory)
-        if self._version == 2:
-            with contextlib.suppress(OSError):  # no swap accounting
-                (self._memory / "memory.swap.max").write_text("0")
+        with contextlib.suppress(OSError):  # no swap accounting
+            (self._memory / _NO_SWAP[self._version]).write_text("0")
         names = _FILES[self._version]
-        self._fds = {role: _open(self._memory / name) for role, name in names.items()}
-        self._fds["forks"] = _open(self._pids / "pids.events")
-        self._memory_limits = [file for name in _LIMIT_FILES[self._version] if (file := self._memory / name).exists()]
         self._limits = (sys.maxsize, 0)
+        self._fds: dict[str, int | None] = {}
+        try:
+            self._fds.update((role, _open(self._memory / name)) for role, name in names.items())
+            self._fds.update((role, _open(self._pids / name)) for role, name in _PIDS_FILES.items())
+        except OSError:
+            self.close()
+            raise
 
     @property
     def entrances(self) -> list[Path]:
@@ -190,9 +196,10 @@ class SlotGroup:
         if self._limits == (memory_bytes, processes):
             return
         # In version 1 memory alone may never be bounded higher than memory with swap: the order depends on the direction.
-        for file in self._memory_limits if memory_bytes < self._limits[0] else reversed(self._memory_limits):
-            file.write_text(str(memory_bytes))
-        (self._pids / "pids.max").write_text(str(processes))
+        bounds = [("memory", memory_bytes), ("memory and swap", memory_bytes + _SWAP_BYTES)]
+        for role, most in bounds if memory_bytes < self._limits[0] else reversed(bounds):
+            _write(self._fds.get(role), most)
+        _write(self._fds["processes"], processes)
         self._limits = (memory_bytes, processes)
 
     def reset_peak(self) -> None:
@@ -227,15 +234,18 @@ class SlotGroup:
             _remove(folder)
 
 
-_LIMIT_FILES = {1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), 2: ("memory.max",)}
+_NO_SWAP = {1: "memory.swappiness", 2: "memory.swap.max"}
+_PIDS_FILES = {"processes": "pids.max", "forks": "pids.events"}
 _FILES = {
     1: {
+        "memory": "memory.limit_in_bytes",
+        "memory and swap": "memory.memsw.limit_in_bytes",
         "events": "memory.oom_control",
         "refusals": "memory.failcnt",
         "now": "memory.usage_in_bytes",
         "peak": "memory.max_usage_in_bytes",
     },
-    2: {"events": "memory.events", "now": "memory.current", "peak": "memory.peak"},
+    2: {"memory": "memory.max", "events": "memory.events", "now": "memory.current", "peak": "memory.peak"},
 }
 
 
@@ -299,10 +309,20 @@ def _start_time(pid: int) -> str:
 
 
 def _open(file: Path) -> int | None:
+    """A descriptor, None where this kernel has no such file. Raises OSError where there is one that cannot be opened."""
     for flags in (os.O_RDWR, os.O_RDONLY):
-        with contextlib.suppress(OSError):
+        try:
             return os.open(file, flags | os.O_CLOEXEC)
-    return None  # this kernel does not count that
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            continue  # one that can only be read
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+
+def _write(fd: int | None, number: int) -> None:
+    if fd is not None:
+        os.pwrite(fd, str(number).encode(), 0)
 
 
 def _text(fd: int | None) -> bytes:

@@ -10,6 +10,7 @@ bounded, and believed no more than the process that could have written it.
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -95,6 +95,9 @@ class Account:
     report_bytes: int
     findings: bytes
     oom_killed: bool
+    """The kernel ended a process of the slot for lack of memory within its limit."""
+    host_out_of_memory: bool
+    """... while the slot was within its limit."""
     memory_refused: bool
     forks_refused: bool
     peak_memory_bytes: int
@@ -132,11 +135,21 @@ class Slot:
 
     @classmethod
     async def open(cls, number: int, settings: SlotSettings, group: SlotGroup | None) -> "Slot":
-        """Start a jail and wait until its zygote is warm. Raises JailUnavailable."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        fds = {name: os.memfd_create(name) for name in _FILES}
-        process = _start(number, settings, group, {**fds, "control": theirs.fileno()})
+        """Start a jail and wait until its zygote is warm. The group is closed with the slot, also where this fails.
+
+        Raises JailUnavailable, and OSError where the host is out of descriptors, processes or memory.
+        """
+        with contextlib.ExitStack() as opened:
+            if group is not None:
+                opened.callback(group.close)
+            ours, theirs = map(opened.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            ours.setblocking(False)
+            fds = {}
+            for name in _FILES:
+                fds[name] = os.memfd_create(name)
+                opened.callback(os.close, fds[name])
+            process = _start(number, settings, group, {**fds, "control": theirs.fileno()})
+            opened.pop_all()
         theirs.close()
         slot = cls(process, ours, fds, group)
         try:
@@ -181,6 +194,8 @@ class Slot:
             "bounds": [max(len(order.stdin), output_bytes), output_bytes, output_bytes, report_bound(order.limits)],
         }
         try:
+            if not self._inbox.empty():
+                raise EOFError("the zygote went, or spoke, before it was asked")
             self._prepare(order)
             self._control.send(packed(message))
             try:
@@ -213,6 +228,7 @@ class Slot:
         except OSError:
             message = b""
         if not message:
+            self.broken = True  # also while no program is under way: the next one is not to find out
             self._loop.remove_reader(self._control)
         self._inbox.put_nowait(message)
 
@@ -244,6 +260,7 @@ class Slot:
         candidate, *rest = [ProcessAccount.unpacked(*numbers) for numbers in PROCESS.iter_unpack(message)]
         before, after = self._readings, self._group.read() if self._group is not None else self._readings
         self._readings = after
+        oom_killed, refused = after.oom_kills > before.oom_kills, after.memory_refusals > before.memory_refusals
         peak = after.peak_memory_bytes - self._baseline_bytes if self._group is not None else candidate.max_rss_bytes
         stdout, stdout_bytes = self._read("stdout", order.limits.output_bytes)
         stderr, stderr_bytes = self._read("stderr", order.limits.output_bytes)
@@ -258,8 +275,9 @@ class Slot:
             report=report,
             report_bytes=report_bytes,
             findings=self._read("findings", FINDINGS_BYTES)[0] if order.tests else b"",
-            oom_killed=after.oom_kills > before.oom_kills,
-            memory_refused=after.memory_refusals > before.memory_refusals,
+            oom_killed=oom_killed and refused,
+            host_out_of_memory=oom_killed and not refused,
+            memory_refused=refused,
             forks_refused=after.refused_forks > before.refused_forks,
             peak_memory_bytes=max(0, peak),
         )
@@ -293,27 +311,23 @@ def report_bound(limits: Limits) -> int:
 
 
 def _start(number: int, settings: SlotSettings, group: SlotGroup | None, fds: dict[str, int]) -> subprocess.Popen[bytes]:
-    """Start nsjail around a zygote, with `fds` and the cgroup's CPU meter open in it."""
-    meter = os.open(group.cpu_meter, os.O_RDONLY) if group is not None else None
-    if meter is not None:
-        fds = {**fds, "cpu": meter}
-    with tempfile.TemporaryFile() as config_file:
-        config = policy.jail_config(settings.interpreter, slot=number, fds=fds, log_fd=2)
-        config_file.write(to_textproto(config).encode())
-        config_file.flush()
+    """Start nsjail around a zygote, with `fds` and the cgroup's CPU meter open in it. Raises OSError."""
+    with contextlib.ExitStack() as opened:
+        if group is not None:
+            fds = {**fds, "cpu": os.open(group.cpu_meter, os.O_RDONLY)}
+            opened.callback(os.close, fds["cpu"])
+        config = os.memfd_create("config")  # no file on a disk that may be full
+        opened.callback(os.close, config)
+        os.write(config, to_textproto(policy.jail_config(settings.interpreter, slot=number, fds=fds, log_fd=2)).encode())
         script = f"import sys; sys.path.append({policy.CODE!r}); from inside import zygote; sys.path.pop(); zygote.main({fds!r})"
         launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(os.getpid())]
         entrances = [str(path) for path in group.entrances] if group is not None else []
-        nsjail = [str(settings.nsjail), "--config", f"/proc/self/fd/{config_file.fileno()}", "--"]
-        try:
-            return subprocess.Popen(
-                [*launch, *entrances, "--", *nsjail, str(settings.interpreter.executable), "-c", script],
-                stdin=subprocess.DEVNULL,
-                stdout=settings.log,
-                stderr=settings.log,
-                pass_fds=[*fds.values(), config_file.fileno()],
-                start_new_session=True,
-            )
-        finally:
-            if meter is not None:
-                os.close(meter)
+        nsjail = [str(settings.nsjail), "--config", f"/proc/self/fd/{config}", "--"]
+        return subprocess.Popen(
+            [*launch, *entrances, "--", *nsjail, str(settings.interpreter.executable), "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=settings.log,
+            stderr=settings.log,
+            pass_fds=[*fds.values(), config],
+            start_new_session=True,
+        )

@@ -354,6 +354,7 @@ def test_too_much_memory_is_killed_and_counted(groups):
         assert said(process) == ""
         assert process.wait() == -9
         assert group.read().oom_kills == 1
+        assert group.read().memory_refusals > 0
     group.close()
 
 

@@ -15,7 +15,7 @@ from engine.errors import Busy, Draining, JailUnavailable
 from engine.jail.inside.messages import CANCEL, PROCESS
 from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotBroken, SlotSettings
-from engine.pool import Pool
+from engine.pool import Counts, Pool
 from engine.records import CauseKind, Job, Verdict
 from tests.engine.accounts import account
 
@@ -273,6 +273,40 @@ async def test_a_slot_that_does_not_reopen_is_tried_again_with_growing_pauses(fa
     assert factory.pauses == sorted(factory.pauses)
     assert factory.pauses[:3] == [0.1, 0.2, 0.4]
     assert max(factory.pauses) == 30.0
+
+
+async def test_a_slot_that_breaks_with_every_program_is_replaced_with_growing_pauses(factory):
+    """The first time at once: most faults pass. A program that runs makes it as good as new."""
+    async with factory.pool() as pool:
+        for _ in range(3):
+            assert (await pool.execute(job(BREAKS))).verdict is Verdict.INFRASTRUCTURE_ERROR
+        await factory.until(lambda: len(factory.slots) == 7)
+        assert factory.pauses == [0.1, 0.2, 0.4, 0.8, 1.6]
+        await pool.execute(job())
+        await pool.execute(job(BREAKS))
+        await factory.until(lambda: len(factory.slots) == 9)
+        assert factory.pauses[5:] == [0.1]
+
+
+async def test_a_slot_that_broke_while_nobody_used_it_is_passed_over(factory):
+    """And replaced: the program does not find out, however many there were."""
+    async with factory.pool(count=2) as pool:
+        for slot in factory.slots:
+            slot.broken = True
+        assert (await pool.execute(job())).verdict is Verdict.FINISHED
+        await factory.until(lambda: len(factory.slots) == 4)
+    assert [slot.closed for slot in factory.slots] == [1, 1, 1, 1]
+    assert len(factory.ran) == 1
+    assert pool.counts == Counts(broken_slots=2)
+
+
+async def test_what_goes_wrong_is_counted(factory):
+    """A program that breaks two slots, of which the first one's successor starts at the third try."""
+    async with factory.pool() as pool:
+        factory.failures = 2
+        await pool.execute(job(BREAKS))
+        await factory.until(lambda: len(factory.slots) == 3)
+        assert pool.counts == Counts(broken_slots=2, failed_starts=2, second_runs=1, infrastructure_errors=1)
 
 
 async def test_a_slot_that_does_not_close_is_replaced_all_the_same(factory):

@@ -135,6 +135,13 @@ def test_a_silent_cell_is_named_by_its_exit_code():
 # What ended the program
 
 
+def test_memory_that_the_host_lacks_is_no_failure_of_the_program():
+    """Even where it had used up its time as well: the kernel ended one of its processes that was within every limit."""
+    for facts in ({"candidate": {"status": -9}}, {"candidate": OVER_CPU}, {}):
+        with pytest.raises(CellFailed, match="host ran out of memory"):
+            verdict.failure(account(**facts, host_out_of_memory=True), LIMITS)
+
+
 def test_exit_code_0_is_no_failure():
     """Also where something was killed for memory or refused a fork on the way: the program lived with it."""
     assert verdict.failure(account(oom_killed=True, forks_refused=True), LIMITS) is None
