@@ -28,7 +28,7 @@ from engine.verdict import CellFailed
 
 _ATTEMPTS = 2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _DOUBLINGS = 0.1, 30.0, 16
-_SHORTEST_RETRY_MS, _LONGEST_RETRY_MS = 50, 30_000
+_SHORTEST_RETRY_MS, _LONGEST_RETRY_MS = 10, 30_000
 _MEMORY = 0.95
 """How much of the mean time of a job is that of the jobs before the last one."""
 
@@ -182,8 +182,8 @@ class Pool:
             raise
 
     def _line_ms(self) -> int:
-        """How long the line will probably take, in ms: who is refused need not ask before."""
-        expected_ms = len(self._line) * self._job_s * 1000 / max(1, len(self._numbers))
+        """How long half of the line will probably take, in ms: who is refused need not ask before."""
+        expected_ms = 0.5 * len(self._line) * self._job_s * 1000 / max(1, len(self._numbers))
         return max(_SHORTEST_RETRY_MS, min(_LONGEST_RETRY_MS, round(expected_ms)))
 
     def _give_back(self, slot: Slot) -> None:

@@ -1,7 +1,9 @@
 """More than an engine can hold: an open loop of unary calls at a given rate, whatever comes back and however late.
 
-The generator sends requests that were made beforehand and reads the answers afterwards, because it shares the cores with the
-engine: what it uses is taken from the programs. Its share is measured and reported.
+    heeding      AsyncClient: what it learns from a refusal keeps most of the next ones from being sent at all
+    heedless     a bare stub that sends everything; its requests are made beforehand and the answers read afterwards
+
+The generator shares the cores with the engine: what it uses is taken from the programs, so its share is measured and reported.
 """
 
 import asyncio
@@ -9,7 +11,7 @@ import contextlib
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -21,12 +23,13 @@ from engine.bench.results import LoadPoint
 from engine.bench.spread import percentile
 from engine.bench.workloads import Workload, offered
 from engine.client import AsyncClient, LocalEngine
-from engine.errors import EngineFault
+from engine.errors import Busy, EngineError, EngineFault
+from engine.records import Report
 from protos.execution.v1 import execution_pb2 as pb
 
 FACTORS = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0, 8.0)
 _METHOD = "/rrtf.execution.v1.Execution/Execute"
-_QUEUED_PER_SLOT = 4
+_QUEUED_PER_SLOT = 32
 _DRAIN_S = 5.0
 
 
@@ -49,9 +52,25 @@ def measure_load(slots: int, seconds: float) -> list[LoadPoint]:
 async def _measure(engine: LocalEngine, workload: Workload, slots: int, seconds: float) -> list[LoadPoint]:
     assert engine.pid is not None
     capacity = await _capacity(engine.address, workload, 2 * slots, seconds)
+    async with AsyncClient(engine.address, retry_time_ms=0) as client:
+        heeding = _Generator(lambda number: client.execute(workload.jobs[number]), workload, engine.pid, heeds=True)
+        points = [await heeding.offer(factor, factor * capacity, seconds) for factor in FACTORS]
     async with grpc.aio.insecure_channel(engine.address) as channel:
-        generator = _Generator(channel.unary_unary(_METHOD), workload, engine.pid)
-        return [await generator.offer(factor, factor * capacity, seconds) for factor in FACTORS]
+        heedless = _Generator(_bare(channel.unary_unary(_METHOD), workload), workload, engine.pid, heeds=False)
+        return [*points, await heedless.offer(FACTORS[-1], FACTORS[-1] * capacity, seconds)]
+
+
+def _bare(call: Any, workload: Workload) -> "_Ask":
+    requests = [wire.request_from_job(job).SerializeToString() for job in workload.jobs]
+
+    async def ask(number: int) -> bytes:
+        try:
+            answer: bytes = await call(requests[number])
+            return answer
+        except grpc.aio.AioRpcError as error:
+            raise wire.error_from_rpc(error) or EngineFault(f"the engine under load answered {error.details()}") from error
+
+    return ask
 
 
 async def _capacity(address: str, workload: Workload, in_flight: int, seconds: float) -> float:
@@ -73,25 +92,29 @@ async def _capacity(address: str, workload: Workload, in_flight: int, seconds: f
     return done / seconds
 
 
+type _Ask = Callable[[int], Awaitable[Report | bytes]]
+"""Sends the job of that number. Raises Busy where it is refused; the answer may be read later."""
+
+
 class _Generator:
-    def __init__(self, call: Any, workload: Workload, engine: int) -> None:
+    def __init__(self, ask: _Ask, workload: Workload, engine: int, *, heeds: bool) -> None:
         self._engine = engine
-        self._call = call
-        self._requests = [wire.request_from_job(job).SerializeToString() for job in workload.jobs]
+        self._ask = ask
         self._expected = workload.expected
+        self._heeds = heeds
 
     async def offer(self, factor: float, rate: float, seconds: float) -> LoadPoint:
         """Sends at that rate for so long, then waits for what is under way; only what ends within the time counts."""
-        answers: list[tuple[int, bytes]] = []
+        answers: list[tuple[int, Report | bytes]] = []
         refusals: list[float] = []
-        failures: list[grpc.aio.AioRpcError] = []
+        failures: list[EngineError] = []
         tasks: set[asyncio.Task[None]] = set()
         before, started = CpuTimes.of(self._engine), time.perf_counter()
         end = started + seconds
         sent = 0
         while (now := time.perf_counter()) < end:
             for number in range(sent, int((now - started) * rate) + 1):
-                task = asyncio.create_task(self._one(number % len(self._requests), answers, refusals, failures))
+                task = asyncio.create_task(self._one(number % len(self._expected), answers, refusals, failures))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 sent = number + 1
@@ -102,37 +125,34 @@ class _Generator:
         if tasks:
             await asyncio.wait(tasks, timeout=_DRAIN_S)
         if failures:
-            raise EngineFault(f"the engine under load answered {failures[0].code()}: {failures[0].details()}")
+            raise failures[0]
         return LoadPoint(
             factor=factor,
+            heeds=self._heeds,
             offered=sent / seconds,
             done=done / seconds,
             refused=refused / seconds,
             refusal_p50_ms=percentile(refusals, 0.5) if refusals else 0.0,
             refusal_p99_ms=percentile(refusals, 0.99) if refusals else 0.0,
-            wrong_verdicts=self._wrong(answers),
+            wrong_verdicts=sum(_report(answer).verdict is not self._expected[number] for number, answer in answers),
             client_cores=used.client / seconds,
             server_cores=used.server / seconds,
         )
 
     async def _one(
-        self, index: int, answers: list[tuple[int, bytes]], refusals: list[float], failures: list[grpc.aio.AioRpcError]
+        self, number: int, answers: list[tuple[int, Report | bytes]], refusals: list[float], failures: list[EngineError]
     ) -> None:
         began = time.perf_counter()
         try:
-            answer = await self._call(self._requests[index])
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                refusals.append((time.perf_counter() - began) * 1000)
-            else:
-                failures.append(error)
-        else:
-            answers.append((index, answer))
+            answers.append((number, await self._ask(number)))
+        except Busy:
+            refusals.append((time.perf_counter() - began) * 1000)
+        except EngineError as error:
+            failures.append(error)
 
-    def _wrong(self, answers: Sequence[tuple[int, bytes]]) -> int:
-        wrong = 0
-        for index, answer in answers:
-            response = pb.ExecuteResponse.FromString(answer)
-            report = wire.report_from_message(response.id, response.report)
-            wrong += report.verdict is not self._expected[index]
-        return wrong
+
+def _report(answer: Report | bytes) -> Report:
+    if isinstance(answer, Report):
+        return answer
+    response = pb.ExecuteResponse.FromString(answer)
+    return wire.report_from_message(response.id, response.report)

@@ -33,7 +33,7 @@ def _charts(results: Results) -> dict[str, str]:
     rounds, charts = results.rounds, {}
     if load := load_points(rounds):
         lines = {
-            name: [(_middle(points, "offered"), _middle(points, name)) for points in load.values()]
+            name: [(_middle(points, "offered"), _middle(points, name)) for (_, heeds), points in load.items() if heeds]
             for name in ("done", "refused")
         }
         charts["load"] = chart("Throughput against offered load", "programs offered per second", "per second", lines)

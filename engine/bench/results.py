@@ -62,6 +62,8 @@ class LoadPoint:
 
     factor: float
     """How many times the rate that the engine can hold."""
+    heeds: bool
+    """Whether the client learns from refusals, as ours does, or sends everything."""
     offered: float
     """What the generator really sent."""
     done: float

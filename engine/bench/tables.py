@@ -136,13 +136,13 @@ def _load(rounds: Sequence[Round]) -> Table:
         "server",
     )
     table = _table("Load: an open loop of unary calls, the client on the same cores (medians)", *columns)
-    for factor, points in load_points(rounds).items():
+    for (factor, heeds), points in load_points(rounds).items():
 
         def middle(name: str, digits: int = 0, points: list[LoadPoint] = points) -> str:
             return f"{statistics.median(getattr(point, name) for point in points):.{digits}f}"
 
         table.add_row(
-            f"{factor:g} x",
+            f"{factor:g} x" if heeds else f"{factor:g} x, refusals ignored",
             *map(middle, ("offered", "done", "refused")),
             middle("refusal_p50_ms", 1),
             middle("refusal_p99_ms", 1),
@@ -153,12 +153,12 @@ def _load(rounds: Sequence[Round]) -> Table:
     return table
 
 
-def load_points(rounds: Sequence[Round]) -> dict[float, list[LoadPoint]]:
-    """The points of all rounds by their factor."""
-    points: dict[float, list[LoadPoint]] = {}
+def load_points(rounds: Sequence[Round]) -> dict[tuple[float, bool], list[LoadPoint]]:
+    """The points of all rounds by their factor and whether the client heeds refusals."""
+    points: dict[tuple[float, bool], list[LoadPoint]] = {}
     for found in rounds:
         for point in found.load:
-            points.setdefault(point.factor, []).append(point)
+            points.setdefault((point.factor, point.heeds), []).append(point)
     return points
 
 

@@ -2,6 +2,7 @@
 
 Each method is one RPC. What the engine refuses with a delay is asked again after that delay, for `retry_time_ms` at most;
 everything else that is no report is raised as one of engine.errors, with a message that says what happened and what helps.
+After a refusal, calls wait in the client rather than to be refused in their turn: engine.client.congestion says how many.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine import wire
+from engine.client.congestion import CongestionWindow
 from engine.client.connection import Connection
 from engine.client.stream import JobStream, Result
 from engine.errors import Busy, ConnectionFailed, Unavailable
@@ -28,6 +30,7 @@ class AsyncClient:
 
     def __init__(self, address: str = DEFAULT_ADDRESS, *, retry_time_ms: int = 60_000) -> None:
         self._connection = Connection(address)
+        self._window = CongestionWindow()
         self._retry_time_ms = retry_time_ms
 
     async def __aenter__(self) -> Self:
@@ -46,10 +49,10 @@ class AsyncClient:
         Raises BadJob, Busy or Unavailable where the engine still refuses after `retry_time_ms`, ConnectionFailed, EngineGone
         and EngineFault. A program that fails is no error: the report says so.
         """
-        request = wire.request_from_job(job)
 
-        async def call() -> Report:
-            response = await self._call("Execute", request)
+        async def call(patience_until: float) -> Report:
+            async with self._window.place(patience_until):
+                response = await self._call("Execute", wire.request_from_job(job))
             return wire.report_from_message(response.id, response.report)
 
         return await self._retried(call)
@@ -86,7 +89,7 @@ class AsyncClient:
     async def describe(self) -> Description:
         """What the engine runs and allows. Raises as `execute`."""
 
-        async def call() -> Description:
+        async def call(_: float) -> Description:
             return wire.description_from_message(await self._call("Describe", pb.DescribeRequest()))
 
         return await self._retried(call)
@@ -117,13 +120,13 @@ class AsyncClient:
         except grpc.aio.AioRpcError as error:
             raise self._connection.failure(error, "before it answered") from error
 
-    async def _retried[T](self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _retried[T](self, call: Callable[[float], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._retry_time_ms / 1000
         refused: Busy | Unavailable | None = None
         while True:
             try:
-                return await call()
+                return await call(end)
             except (Busy, Unavailable) as refusal:
                 refused = refusal
                 if loop.time() + refusal.retry_after_ms / 1000 > end:

@@ -25,6 +25,7 @@ from engine.errors import BadConfig
 MACHINE = Machine(cores=2, model="one", memory_bytes=1, kernel="6", engine_python="3.12", candidate_python="3.12")
 POINT = LoadPoint(
     factor=1.0,
+    heeds=True,
     offered=100,
     done=100,
     refused=0,
@@ -123,11 +124,12 @@ def test_throughput_under_load_is_that_of_the_highest_load_against_the_best():
     points = [
         POINT,
         replace(POINT, factor=2.0, done=120),
-        replace(POINT, factor=8.0, done=60, client_cores=1.0, wrong_verdicts=1),
+        replace(POINT, factor=8.0, done=60, wrong_verdicts=1),
+        replace(POINT, factor=8.0, done=30, heeds=False),
     ]
     overloaded = Round(load=points)
     assert target("throughput at 8 times", overloaded).measured == Spread(0.5, 0.5, 0.5)
-    assert target("load generator's share", overloaded).measured == Spread(1.0, 1.0, 1.0)
+    assert target("ignores refusals", overloaded).measured == Spread(0.25, 0.25, 0.25)
     assert target("verdicts changed", overloaded).met is False
 
 
