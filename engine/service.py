@@ -78,14 +78,14 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         """Returns when no call is under way."""
         await self._idle.wait()
 
-    async def Execute(self, request: pb.ExecuteRequest, context: _Context) -> pb.ExecuteResponse:  # noqa: N802  # gRPC's name
+    async def Execute(self, request: pb.ExecuteRequest, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
         with _Call(self):
             try:
                 return await self.execute(self.accept(request), context.peer())
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
                 await _abort(context, _refusal(request.id, error))
 
-    async def ExecuteStream(self, _: object, context: _Context) -> None:  # noqa: N802  # gRPC's name
+    async def ExecuteStream(self, _: object, context: _Context) -> None:  # gRPC's name
         with _Call(self):
             if self._refusing is not None:
                 await _abort(context, wire.refusal_of(self._refusing))
@@ -99,7 +99,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             if stream.ended_by is not None:
                 await _abort(context, wire.refusal_of(stream.ended_by))
 
-    async def Describe(self, request: pb.DescribeRequest, context: _Context) -> pb.DescribeResponse:  # noqa: N802  # gRPC's name
+    async def Describe(self, request: pb.DescribeRequest, context: _Context) -> pb.DescribeResponse:  # gRPC's name
         if isinstance(self._refusing, Starting):
             await _abort(context, wire.refusal_of(self._refusing))
         return wire.message_from_description(self._description)

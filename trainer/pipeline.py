@@ -15,24 +15,24 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 
 from engine.client import Problem
 from trainer import language_model, ranking, tasks
+from trainer.batch import refer
 from trainer.evaluation import left_out, mean_pass_at_k
 from trainer.execution import Connect, sample_and_execute
 from trainer.language_model import LanguageModel
-from trainer.objectives.rrtf import rrtf_loss
-from trainer.objectives.sft import sft_loss
+from trainer.objectives.chosen import loss_of
+from trainer.objectives.settings import Objective, Sft
 from trainer.recipe import Recipe
 from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
 from trainer.run_folder import RunFolder, write_json
 from trainer.sampler import TransformersSampler
 from trainer.screen import Screen
 from trainer.seeds import derive_seed
-from trainer.training import Batch, Loss, Schedule, train
+from trainer.training import Schedule, train
 
 START = "start"
 
@@ -87,7 +87,7 @@ class Pipeline:
             weight_decay=self._recipe.training.weight_decay,
             max_gradient_norm=self._recipe.training.max_gradient_norm,
         )
-        self._train(START, self._untrained(examples), examples, _sft, schedule)
+        self._train(START, self._untrained(examples), examples, Sft(), schedule)
 
     def sample(self, number: int) -> None:
         """Candidates of the round's tasks from the latest model, executed while they come, scored and ranked."""
@@ -116,7 +116,7 @@ class Pipeline:
             write_json(folder / "metrics.json", metrics)
 
     def train_round(self, number: int) -> None:
-        """RRTF on the round's ranked tasks."""
+        """The recipe's objective on the round's ranked tasks."""
         name = round_name(number)
         if self._is_done(f"{name}/model"):
             return
@@ -132,7 +132,7 @@ class Pipeline:
             falls_to=1 - number / settings.rounds,
         )
         ranked = read_ranked(self._folder.path / name / "samples" / "ranked.jsonl")
-        self._train(name, self._model(number - 1), ranked, self._rrtf, schedule)
+        self._train(name, self._model(number - 1), ranked, self._recipe.objective, schedule)
 
     def evaluate(self, number: int) -> None:
         """Greedy pass@1 of the model after round `number` (0: the supervised start) on the held-out tasks."""
@@ -174,32 +174,20 @@ class Pipeline:
             self._in_memory = (name, language_model.load(path, self._recipe.model.dtype, self._recipe.run.device))
         return self._in_memory[1]
 
-    def _train(self, name: str, model: LanguageModel, examples: Sequence[RankedTask], loss: Loss, schedule: Schedule) -> None:
+    def _train(
+        self, name: str, model: LanguageModel, examples: Sequence[RankedTask], objective: Objective, schedule: Schedule
+    ) -> None:
         seed = derive_seed(self._recipe.run.seed, name, "train")
         steps = schedule.steps(len(examples))
         with self._folder.stage(f"{name}/model") as folder, self._screen.bars(("trained", steps, "steps")) as [on_step]:
+            reference = refer(model, examples, schedule.batch_tasks) if objective.needs_reference else None
             metrics = []
-            for step in train(model, examples, loss, schedule, seed):
+            for step in train(model, examples, loss_of(objective), schedule, seed, reference):
                 metrics.append(step)
                 on_step()
             model.save(folder)
             write_lines(folder / "steps.jsonl", metrics)
         self._in_memory = (name, model)
-
-    def _rrtf(self, batch: Batch) -> tuple[Any, dict[str, float]]:
-        settings = self._recipe.objective
-        loss = rrtf_loss(
-            batch.logp_sums_PR,
-            batch.lengths_PR,
-            batch.scores_PR,
-            batch.is_teacher_PR,
-            batch.is_present_PR,
-            rank_weight=settings.rank_weight,
-            ft_reduction=settings.ft_reduction,
-            pair_reduction=settings.pair_reduction,
-        )
-        parts = {"rank": loss.rank.item(), "ft": loss.ft.item(), "pairs": loss.pairs, "active_pairs": loss.active_pairs}
-        return loss.total, parts
 
     def _outcomes(self, stage: str, number: int, problems: Mapping[str, Problem], temperatures: Sequence[float]) -> list[Outcome]:
         requests = [
@@ -218,7 +206,3 @@ class Pipeline:
             by_task[outcome.candidate.task_id].append(outcome)
         ranked = [ranking.rank(name, p.prompt, by_task[name], self._recipe.scoring) for name, p in problems.items()]
         return [task for task in ranked if task is not None]
-
-
-def _sft(batch: Batch) -> tuple[Any, dict[str, float]]:
-    return sft_loss(batch.logp_sums_PR, batch.lengths_PR, batch.is_teacher_PR, reduction="mean"), {}

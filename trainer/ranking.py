@@ -5,6 +5,7 @@ of the infrastructure, and a candidate that the token limit cut off, have no sco
 teacher's score gets a bonus, so that it ranks above a student with the same verdict.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from engine.client import Verdict
@@ -17,8 +18,8 @@ NO_VERDICT = frozenset({Verdict.INFRASTRUCTURE_ERROR, Verdict.CANCELLED, Verdict
 """Say nothing about whether a program is right: the engine failed, or there were no tests."""
 
 
-def score(outcome: Outcome, scoring: Scoring) -> float | None:
-    """The score of one candidate, or None where it has none."""
+def reward(outcome: Outcome, scoring: Scoring) -> float | None:
+    """What one candidate is worth by its verdict, or None where that says nothing."""
     verdict = Verdict(outcome.verdict)
     if outcome.candidate.truncated or verdict in NO_VERDICT:
         return None
@@ -28,8 +29,13 @@ def score(outcome: Outcome, scoring: Scoring) -> float | None:
         Verdict.WRONG_ANSWER: scoring.wrong_answer,
         Verdict.PASSED: scoring.passed,
     }
-    bonus = scoring.teacher_bonus if outcome.candidate.teacher else 0.0
-    return levels.get(verdict, scoring.limit) + bonus
+    return levels.get(verdict, scoring.limit)
+
+
+def score(outcome: Outcome, scoring: Scoring) -> float | None:
+    """What ranks one candidate: its reward, with a teacher's bonus on top. None where it has no reward."""
+    value = reward(outcome, scoring)
+    return value + scoring.teacher_bonus if value is not None and outcome.candidate.teacher else value
 
 
 def rank(task_id: str, prompt: str, outcomes: Iterable[Outcome], scoring: Scoring) -> RankedTask | None:
@@ -37,22 +43,32 @@ def rank(task_id: str, prompt: str, outcomes: Iterable[Outcome], scoring: Scorin
 
     Equal responses are kept once; a student's that equals a teacher's is the teacher's.
     """
-    scored = [(value, outcome) for outcome in outcomes if (value := score(outcome, scoring)) is not None]
-    if not any(outcome.candidate.teacher for _, outcome in scored) or all(outcome.candidate.teacher for _, outcome in scored):
+    rewarded = [(value, outcome) for outcome in outcomes if (value := reward(outcome, scoring)) is not None]
+    if len({outcome.candidate.teacher for _, outcome in rewarded}) < 2:
         return None
-    best_first = sorted(scored, key=lambda item: (-item[1].candidate.teacher, -item[0], item[1].candidate.completion))
+    samples = Counter(outcome.candidate.completion for _, outcome in rewarded if not outcome.candidate.teacher)
+    best_first = sorted(rewarded, key=lambda item: (-item[1].candidate.teacher, -item[0], item[1].candidate.completion))
     distinct: dict[str, RankedResponse] = {}
     for value, outcome in best_first:
+        completion, teacher = outcome.candidate.completion, outcome.candidate.teacher
         response = RankedResponse(
-            completion=outcome.candidate.completion, score=value, verdict=outcome.verdict, teacher=outcome.candidate.teacher
+            completion=completion,
+            score=value + scoring.teacher_bonus if teacher else value,
+            reward=value,
+            verdict=outcome.verdict,
+            passed=outcome.verdict == Verdict.PASSED.value,
+            teacher=teacher,
+            samples=samples[completion],
         )
-        distinct.setdefault(outcome.candidate.completion, response)
+        distinct.setdefault(completion, response)
     return RankedTask(task_id=task_id, prompt=prompt, responses=tuple(distinct.values()))
 
 
 def gold_only(task_id: str, prompt: str, gold: str) -> RankedTask:
     """A task with nothing to compare: what supervised fine-tuning trains on."""
-    response = RankedResponse(completion=gold, score=0.0, verdict=Verdict.PASSED.value, teacher=True)
+    response = RankedResponse(
+        completion=gold, score=0.0, reward=0.0, verdict=Verdict.PASSED.value, passed=True, teacher=True, samples=0
+    )
     return RankedTask(task_id=task_id, prompt=prompt, responses=(response,))
 
 

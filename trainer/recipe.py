@@ -6,14 +6,10 @@ by its resolved recipe, which lies in the run folder. This module needs no torch
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Level = Annotated[float, Field(allow_inf_nan=False)]
+from trainer.objectives.settings import Objective, Rrtf
+from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section, Share
 
 GENERATED = "generated"
 """In place of a problems file: tasks are made up."""
@@ -40,12 +36,6 @@ def _no_empty_mark(marks: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Marks = Annotated[tuple[str, ...], AfterValidator(_no_empty_mark)]
-
-
-class Section(BaseModel):
-    """Frozen, and a wrong key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Run(Section):
@@ -150,17 +140,6 @@ class Scoring(Section):
         return self
 
 
-class Objective(Section):
-    """L = rank_weight * L_rank + L_ft; see trainer.objectives.rrtf."""
-
-    rank_weight: NotNegative = 0.1
-    """Weight of L_rank. The paper sums L_ft over tokens, so for a response of 30 tokens its weight is 1/30 of a mean's."""
-    ft_reduction: Literal["mean", "sum"] = "mean"
-    """Fine-tuning loss of a response: mean over its tokens, or the paper's sum, which drowns the ranking."""
-    pair_reduction: Literal["sum", "mean"] = "sum"
-    """Ranking loss of a task: the paper's sum over its pairs, or their mean."""
-
-
 class Training(Section):
     """The ranking rounds: each samples from the model of the round before, on tasks of its own."""
 
@@ -198,7 +177,7 @@ class Recipe(Section):
     sft: Sft = Sft()
     sampling: Sampling = Sampling()
     scoring: Scoring = Scoring()
-    objective: Objective = Objective()
+    objective: Objective = Rrtf()
     training: Training = Training()
     engine: Engine = Engine()
 

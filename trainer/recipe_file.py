@@ -11,7 +11,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trainer.errors import RecipeError
-from trainer.recipe import Recipe, Section
+from trainer.objectives.settings import OBJECTIVES
+from trainer.recipe import Recipe
+from trainer.section import Section
+
+_OBJECTIVE = "objective"
+"""The section whose keys depend on the value of one of them, its name."""
 
 
 def load(path: Path | None, overrides: Sequence[str]) -> Recipe:
@@ -31,23 +36,28 @@ def load(path: Path | None, overrides: Sequence[str]) -> Recipe:
         raise RecipeError(first + (f" (and {len(others)} more)" if others else "")) from error
 
 
-def all_keys() -> Iterator[tuple[str, object, str]]:
-    """Every key of a recipe with its default and what it means."""
+def all_keys() -> Iterator[tuple[str, str]]:
+    """Every key of a recipe and what it means, those of every objective among them."""
     for section, field in Recipe.model_fields.items():
-        for name, inner in type(field.default).model_fields.items():
-            yield f"{section}.{name}", inner.default, inner.description or ""
+        for kind in OBJECTIVES if section == _OBJECTIVE else (type(field.default),):
+            for name, inner in kind.model_fields.items():
+                yield f"{section}.{name}", inner.description or ""
 
 
 def defaults() -> str:
-    """The embedded default as TOML, each key below its meaning."""
-    lines, section = [], ""
-    for key, default, meaning in all_keys():
-        before, section, name = section, *key.split(".")
-        if section != before:
-            lines += [f"[{section}]"]
-        lines += [f"# {line.strip()}" for line in meaning.splitlines()]
-        lines += [f"{name} = {_toml(default)}", ""]
+    """The embedded default as TOML, each key below its meaning; the keys of the other objectives as comments."""
+    lines = []
+    for section, field in Recipe.model_fields.items():
+        lines += [f"[{section}]", *_keys(type(field.default))]
+        if section == _OBJECTIVE:
+            lines += [f"# {line}".rstrip() for kind in OBJECTIVES[1:] for line in ("-- or:", *_keys(kind))]
     return "\n".join(lines)
+
+
+def _keys(section: type[Section]) -> Iterator[str]:
+    """Each key below its meaning."""
+    for name, field in section.model_fields.items():
+        yield from (f"# {field.description}", f"{name} = {_toml(field.default)}", "")
 
 
 def _toml(value: object) -> str:
@@ -83,7 +93,14 @@ def _parse(value: str) -> object:
 
 
 def _explain(detail: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
+    place = list(detail["loc"])
+    if place == [_OBJECTIVE] and detail["type"] == "union_tag_invalid":
+        return f"{_OBJECTIVE}.name: there is no such objective; choose one of {', '.join(_objectives())}"
+    chosen = str(place.pop(1)) if place[:1] == [_OBJECTIVE] and len(place) > 2 else ""  # pydantic names the chosen member
+    where = ".".join(str(part) for part in place)
+    if detail["type"] == "extra_forbidden" and chosen:
+        keys = ", ".join(_objectives()[chosen].model_fields)
+        return f"{where}: the objective {chosen} has no such key; its keys are {keys}"
     if detail["type"] == "extra_forbidden":
         return f"{where}: there is no such key; {_nearest(where)}"
     message = detail["msg"].removeprefix("Value error, ")
@@ -91,8 +108,12 @@ def _explain(detail: ErrorDetails) -> str:
     return f"{where or 'recipe'}: {message[0].lower()}{message[1:]}{given}"
 
 
+def _objectives() -> dict[str, type[Section]]:
+    return {kind.model_fields["name"].default: kind for kind in OBJECTIVES}
+
+
 def _nearest(where: str) -> str:
-    known = [key for key, _, _ in all_keys()]
+    known = [key for key, _ in all_keys()]
     section, _, name = where.partition(".")
     if not name:
         sections = list(Recipe.model_fields)

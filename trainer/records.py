@@ -56,8 +56,14 @@ class Outcome:
 class RankedResponse:
     completion: str
     score: float
+    """What ranks it: a teacher's has a bonus."""
+    reward: float
+    """The score without the bonus."""
     verdict: str
+    passed: bool
     teacher: bool
+    samples: int
+    """How many of the student's samples it stands for: equal ones are kept once, and with a teacher's that is equal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

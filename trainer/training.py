@@ -1,32 +1,15 @@
-"""The training loop, one for the supervised start and for the ranking rounds: both are batches of tasks with responses.
-
-A batch is flattened to rows for the forward pass and folded back to (prompts, responses) for the objective, one of
-trainer.objectives with the weights that the recipe gives it in trainer.pipeline.
-"""
+"""The training loop, one for the supervised start and for the ranking rounds: both are batches of tasks with responses."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from trainer.batches import pad_rows, shuffled_by_length
+from trainer.batch import Loss, Reference, forward
+from trainer.batches import shuffled_by_length
 from trainer.language_model import LanguageModel
-from trainer.logprobs import response_logprobs
 from trainer.records import RankedTask
-
-type Loss = Callable[["Batch"], tuple[torch.Tensor, dict[str, float]]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """What an objective sees of a batch; shapes as in trainer.objectives."""
-
-    logp_sums_PR: torch.Tensor
-    lengths_PR: torch.Tensor
-    scores_PR: torch.Tensor
-    is_teacher_PR: torch.Tensor
-    is_present_PR: torch.Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,9 +34,14 @@ class Schedule:
 
 
 def train(
-    model: LanguageModel, tasks: Sequence[RankedTask], loss_of: Loss, schedule: Schedule, seed: int
+    model: LanguageModel,
+    tasks: Sequence[RankedTask],
+    loss_of: Loss,
+    schedule: Schedule,
+    seed: int,
+    reference: Reference | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Trains the model in place; yields the metrics of each step."""
+    """Trains the model in place; yields the metrics of each step. `reference` is for losses that compare with one."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
     network, steps = model.network.train(), schedule.steps(len(tasks))
@@ -64,36 +52,12 @@ def train(
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step, steps)
-        loss, metrics = loss_of(forward(model, batch))
+        loss, metrics = loss_of(forward(model, batch, reference))
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm)
         optimizer.step()
         optimizer.zero_grad()
         yield {"step": step, "loss": loss.item(), "gradient_norm": float(norm), **metrics}
-
-
-def forward(model: LanguageModel, tasks: Sequence[RankedTask]) -> Batch:
-    """Log-probabilities and scores of all responses to a batch of tasks."""
-    places = [(p, r) for p, task in enumerate(tasks) for r in range(len(task.responses))]
-    prompts = [model.prompt_ids(task.prompt) for task in tasks]
-    texts = [(prompts[p], model.response_ids(tasks[p].responses[r].completion)) for p, r in places]
-    sums_N, lengths_N = response_logprobs(model, pad_rows(model, texts))
-
-    index = torch.tensor(places, device=model.device).T
-    shape = (len(tasks), max(len(task.responses) for task in tasks))
-
-    def fold(values_N: torch.Tensor, absent: float) -> torch.Tensor:
-        return values_N.new_full(shape, absent).index_put((index[0], index[1]), values_N)
-
-    scores_N = torch.tensor([tasks[p].responses[r].score for p, r in places], device=model.device)
-    teachers_N = torch.tensor([tasks[p].responses[r].teacher for p, r in places], device=model.device)
-    return Batch(
-        logp_sums_PR=fold(sums_N, 0.0),
-        lengths_PR=fold(lengths_N, 1.0),
-        scores_PR=fold(scores_N, 0.0),
-        is_teacher_PR=fold(teachers_N, False),
-        is_present_PR=fold(torch.ones_like(teachers_N), False),
-    )
 
 
 def _length(task: RankedTask) -> int:

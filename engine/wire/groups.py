@@ -21,7 +21,7 @@ GROUP_BYTES = MIB
 class Sized(Protocol):
     """A message, as far as grouping needs to know it."""
 
-    def ByteSize(self) -> int:  # noqa: N802  # protobuf's name
+    def ByteSize(self) -> int:  # protobuf's name
         ...
 
 

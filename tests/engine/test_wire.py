@@ -304,7 +304,7 @@ def test_groups_keep_order_and_bounds(sizes):
         def __init__(self, size):
             self.size = size
 
-        def ByteSize(self):  # noqa: N802  # protobuf's name
+        def ByteSize(self):  # protobuf's name
             return self.size
 
     async def grouped():

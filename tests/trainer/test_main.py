@@ -1,6 +1,7 @@
 """Whole runs, small: what they leave behind, how they continue, and one on the real engine."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from trainer.errors import ModelError, RunFolderError, TasksError
 from trainer.execution import serve
 from trainer.language_model import load
 from trainer.main import main, run
+from trainer.objectives.settings import OBJECTIVES
 from trainer.preflight import check_inputs
 from trainer.recipe import Recipe
 from trainer.records import read_lines, write_lines
@@ -40,6 +42,11 @@ def run_once(recipe: Recipe, executor: FakeExecutor) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run that was never interrupted."""
     return run_once(small.recipe(tmp_path_factory.mktemp("finished")), FakeExecutor())
+
+
+def differing_verdicts(job: Job) -> Verdict:
+    """Gold solutions pass, and one in two of what a student wrote, so that every objective has something to prefer."""
+    return Verdict.PASSED if "/samples/" not in job.id or len(str(job.program)) % 2 else Verdict.WRONG_ANSWER
 
 
 def completions(folder: Path, stage: str) -> list[str]:
@@ -72,6 +79,20 @@ def test_no_held_out_task_is_trained_on(finished: Path) -> None:
     }
     assert trained
     assert all(task_id.startswith("train/") for task_id in trained)
+
+
+@pytest.mark.parametrize("objective", [kind.model_fields["name"].default for kind in OBJECTIVES])
+def test_every_objective_trains_a_whole_run(tmp_path: Path, objective: str) -> None:
+    """Two rounds with numbers in every step, and a model that moved in each."""
+    ends_soon = {"stop_at": ("e", "a", "n"), "samples_per_temperature": 3, "max_response_tokens": 16}  # or all were cut off
+    changes = {"objective": {"name": objective}, "sampling": ends_soon}
+    folder = run_once(Recipe.model_validate({**small.recipe(tmp_path).model_dump(), **changes}), FakeExecutor(differing_verdicts))
+    for name in ("round-1", "round-2"):
+        steps = list(read_lines(folder / name / "model/steps.jsonl"))
+        assert len(steps) == 1
+        assert all(math.isfinite(value) for step in steps for value in step.values())
+    weights = [(folder / name / "model/model.safetensors").read_bytes() for name in ("start", "round-1", "round-2")]
+    assert len(set(weights)) == 3
 
 
 def test_the_rounds_share_no_task(finished: Path) -> None:

@@ -1,122 +1,132 @@
-"""The losses: values computed by hand, gradients against finite differences, and what must not matter."""
+"""What is true of every objective: gradients are those of the loss, and neither order nor padding matters."""
 
-from typing import Any
+from dataclasses import fields, replace
 
 import pytest
 import torch
+from torch.nn.functional import pad
 
-from trainer.objectives.rrtf import RrtfLoss, rrtf_loss
-from trainer.objectives.sft import sft_loss
+from tests.trainer.small_batch import batch_of, student, teacher
+from trainer.batch import Batch
+from trainer.objectives.chosen import loss_of
+from trainer.objectives.settings import OBJECTIVES, Dpo, Grpo, Objective, Raft, Rloo, Rrhf, Rrtf, Sft, Ssd
 
-PAPER: dict[str, Any] = {"rank_weight": 1.0, "ft_reduction": "sum", "pair_reduction": "sum"}
-
-
-def batch(sums: list[list[float]], lengths: list[list[float]], scores: list[list[float]], *, teachers: int = 1) -> dict[str, Any]:
-    """A full batch whose first `teachers` columns are teachers."""
-    sums_PR = torch.tensor(sums, dtype=torch.float64)
-    is_teacher_PR = torch.zeros_like(sums_PR, dtype=torch.bool)
-    is_teacher_PR[:, :teachers] = True
-    return {
-        "logp_sums_PR": sums_PR,
-        "lengths_PR": torch.tensor(lengths, dtype=torch.float64),
-        "scores_PR": torch.tensor(scores, dtype=torch.float64),
-        "is_teacher_PR": is_teacher_PR,
-        "is_present_PR": torch.ones_like(is_teacher_PR),
-    }
-
-
-def loss(inputs: dict[str, Any], **changes: Any) -> RrtfLoss:
-    return rrtf_loss(**inputs, **{**PAPER, **changes})
-
-
-def test_the_loss_equals_a_value_computed_by_hand() -> None:
-    """Teacher -8 over 4 tokens, students -3 over 3 and -10 over 2: only the first is likelier than the teacher."""
-    result = loss(batch([[-8.0, -3.0, -10.0]], [[4, 3, 2]], [[1.2, -0.3, -1.0]]))
-    assert result.rank.item() == pytest.approx((1.2 - -0.3) * (-1.0 - -2.0))
-    assert result.ft.item() == pytest.approx(8.0)
-    assert result.total.item() == pytest.approx(1.5 + 8.0)
-    assert (result.pairs, result.active_pairs) == (2, 1)
+EVERY: list[Objective] = [
+    Rrtf(),
+    Rrtf(rank_weight=1.0, ft_reduction="sum", compared="all", margin=0.1, pair_reduction="mean"),
+    Rrtf(rank_weight=1.0, form="listwise", compared="all"),
+    Sft(),
+    Sft(ft_reduction="sum"),
+    Raft(),
+    Raft(passed_only=False),
+    Ssd(),
+    Rrhf(),
+    Rrhf(rank_weight=1.0, ft_reduction="sum", pair_reduction="mean"),
+    Dpo(),
+    Dpo(compared="all", ft_weight=1.0),
+    Grpo(),
+    Grpo(kl_weight=1.0, teacher_in_group=True),
+    Rloo(),
+    Rloo(teacher_in_group=True),
+]
+every_objective = pytest.mark.parametrize("objective", EVERY, ids=lambda objective: repr(objective).partition("(")[2])
 
 
-def test_the_rank_weight_scales_the_ranking_alone() -> None:
-    """Half the weight takes half of L_rank away and leaves L_ft."""
-    inputs = batch([[-8.0, -3.0]], [[4, 3]], [[1.2, -0.3]])
-    assert loss(inputs, rank_weight=0.5).total.item() == pytest.approx(0.75 + 8.0)
+def mixed() -> Batch:
+    """Two prompts with different numbers of responses, every verdict, a response sampled twice, a teacher's that was sampled."""
+    near = (-1.9, -2.2, -1.7)
+    return batch_of(
+        [
+            teacher(-1.0, -2.5),
+            student(-2.0, -2.0, -1.6, reward=-0.3, reference=near),
+            student(-0.7, reward=1.0, samples=2, reference=(-0.6,)),
+            student(-0.2, -0.4, -0.1, -0.9, reward=-1.0, reference=(-0.2, -1.2, -0.1, -0.9)),
+        ],
+        [teacher(-0.5, -0.5, -0.3, samples=1, reference=(-0.6, -0.4, -0.3)), student(-0.8, -0.1, reward=-0.6)],
+    )
 
 
-def test_mean_reduction_of_fine_tuning_divides_by_the_teachers_own_length() -> None:
-    """8 nats over 4 tokens are 2 a token, whatever the lengths beside it."""
-    assert loss(batch([[-8.0, -3.0]], [[4, 30]], [[1.2, -0.3]]), ft_reduction="mean").ft.item() == pytest.approx(2.0)
+def total(objective: Objective, batch: Batch) -> torch.Tensor:
+    return loss_of(objective)(batch)[0]
 
 
-def test_mean_reduction_of_pairs_divides_by_the_pairs_of_the_task() -> None:
-    """Two pairs, one active: half of the sum."""
-    inputs = batch([[-8.0, -3.0, -10.0]], [[4, 3, 2]], [[1.2, -0.3, -1.0]])
-    assert loss(inputs, pair_reduction="mean").rank.item() == pytest.approx(0.75)
+def changed(batch: Batch, change: object) -> Batch:
+    """The batch with every tensor put through `change`."""
+    return replace(batch, **{field.name: change(getattr(batch, field.name)) for field in fields(batch)})  # type: ignore[operator]
 
 
-def test_the_gradient_agrees_with_finite_differences() -> None:
-    """Away from the kink, for both terms and two prompts."""
-    inputs = batch([[-8.0, -3.0, -10.0], [-2.0, -6.0, -1.0]], [[4, 3, 2], [2, 7, 3]], [[1.2, -0.3, -1.0], [1.2, 1.0, -0.6]])
-    sums_PR = inputs["logp_sums_PR"].requires_grad_()
-    assert torch.autograd.gradcheck(lambda values: loss({**inputs, "logp_sums_PR": values}).total, (sums_PR,))
+def test_every_objective_is_tried() -> None:
+    """A new one has to be added above."""
+    assert {type(objective) for objective in EVERY} == set(OBJECTIVES)
 
 
-def test_the_order_of_candidates_changes_nothing() -> None:
-    """Columns may come in any order, the teacher's among them."""
-    inputs = batch([[-8.0, -3.0, -10.0]], [[4, 3, 2]], [[1.2, -0.3, -1.0]])
-    order = torch.tensor([2, 0, 1])
-    permuted = {name: value[:, order] for name, value in inputs.items()}
-    assert loss(permuted).total.item() == pytest.approx(loss(inputs).total.item())
+@every_objective
+def test_the_gradient_agrees_with_finite_differences(objective: Objective) -> None:
+    """By every token, away from the kinks."""
+    batch = mixed()
+    tokens_PRS = batch.token_logps_PRS.requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: total(objective, replace(batch, token_logps_PRS=values)), (tokens_PRS,))
 
 
-def test_an_absent_column_changes_nothing() -> None:
-    """A prompt with fewer responses than its neighbours has columns that count for nothing."""
-    inputs = batch([[-8.0, -3.0]], [[4, 3]], [[1.2, -0.3]])
-    padded = {name: torch.nn.functional.pad(value, (0, 1), value=1) for name, value in inputs.items()}
-    padded["is_present_PR"][:, 2] = False
-    assert loss(padded).total.item() == pytest.approx(loss(inputs).total.item())
+@every_objective
+def test_the_loss_depends_on_the_model(objective: Objective) -> None:
+    """No objective is constant on this batch, so the properties here say something."""
+    batch = mixed()
+    tokens_PRS = batch.token_logps_PRS.requires_grad_()
+    [gradient_PRS] = torch.autograd.grad(total(objective, batch), tokens_PRS)
+    assert gradient_PRS.abs().sum() > 0
 
 
-def test_a_tie_without_a_bonus_has_no_ranking_gradient() -> None:
-    """r_tea - r_stu = 0: which is why the bonus of teachers is above 0."""
-    inputs = batch([[-8.0, -3.0]], [[4, 3]], [[1.0, 1.0]])
-    assert loss(inputs).pairs == 0
-    assert loss(inputs).rank.item() == 0
+@every_objective
+def test_the_order_of_candidates_changes_nothing(objective: Objective) -> None:
+    """Columns may come in any order, the teacher's and the absent ones among them."""
+    batch, order = mixed(), torch.tensor([2, 0, 3, 1])
+    assert total(objective, changed(batch, lambda values: values[:, order])).item() == pytest.approx(
+        total(objective, batch).item()
+    )
 
 
-def test_a_tie_with_the_bonus_pulls_by_the_bonus() -> None:
-    """The weight of the pair is the bonus itself."""
-    assert loss(batch([[-8.0, -3.0]], [[4, 3]], [[1.2, 1.0]])).rank.item() == pytest.approx(0.2 * 1.0)
+@every_objective
+def test_the_order_of_prompts_changes_nothing(objective: Objective) -> None:
+    """Neither is row 0 special, nor the last."""
+    batch = mixed()
+    assert total(objective, changed(batch, lambda values: values.flip(0))).item() == pytest.approx(total(objective, batch).item())
 
 
-def test_a_pair_whose_student_scores_higher_drops_out() -> None:
-    """The student is likelier and better: nothing pulls it down."""
-    assert loss(batch([[-8.0, -3.0]], [[4, 3]], [[-0.1, 1.0]])).rank.item() == 0
+@every_objective
+def test_absent_responses_change_nothing(objective: Objective) -> None:
+    """Whatever stands in the tokens of a response that is not there."""
+    batch = mixed()
+    more = changed(batch, lambda values: pad(values, (0, 0) * (values.dim() - 2) + (0, 2)))
+    more.lengths_PR[:, -2:] = 1
+    more.token_logps_PRS[:, -2:] = -5.0
+    assert total(objective, more).item() == pytest.approx(total(objective, batch).item())
 
 
-def test_students_are_not_compared_with_one_another() -> None:
-    """The objective has teacher and student pairs only."""
-    assert loss(batch([[-1.0, -8.0, -3.0]], [[1, 4, 3]], [[1.2, 1.0, -1.0]])).pairs == 2
+@every_objective
+def test_padding_columns_change_nothing(objective: Objective) -> None:
+    """A longer neighbour makes every row wider and no loss different."""
+    batch = mixed()
+    wider = replace(
+        batch,
+        token_logps_PRS=pad(batch.token_logps_PRS, (0, 3)),
+        reference_PRS=pad(batch.reference_token_logps_PRS, (0, 3)),
+    )
+    assert total(objective, wider).item() == pytest.approx(total(objective, batch).item())
 
 
-def test_once_the_teacher_is_likelier_everywhere_only_fine_tuning_is_left() -> None:
-    """p_tea >= p_stu for all pairs: the gradient is that of fine-tuning."""
-    result = loss(batch([[-1.0, -8.0]], [[4, 3]], [[1.2, -0.3]]))
-    assert result.active_pairs == 0
-    assert result.total.item() == result.ft.item()
-
-
-def test_prompts_are_averaged_whatever_their_number_of_responses() -> None:
+@every_objective
+def test_prompts_are_averaged_whatever_their_number_of_responses(objective: Objective) -> None:
     """The batch's loss is the mean of the losses of its prompts."""
-    one = batch([[-8.0, -3.0]], [[4, 3]], [[1.2, -0.3]])
-    other = batch([[-2.0, -1.0]], [[2, 4]], [[1.2, 1.0]])
-    both = {name: torch.cat([one[name], other[name]]) for name in one}
-    assert loss(both).total.item() == pytest.approx((loss(one).total.item() + loss(other).total.item()) / 2)
+    batch = mixed()
+    alone = [total(objective, changed(batch, lambda values, p=p: values[p : p + 1])).item() for p in range(2)]
+    assert total(objective, batch).item() == pytest.approx(sum(alone) / 2)
 
 
-def test_supervised_loss_ignores_what_was_not_chosen() -> None:
-    """Only chosen responses count, each normalised by its own length."""
-    inputs = batch([[-8.0, -3.0]], [[4, 3]], [[0.0, 0.0]])
-    result = sft_loss(inputs["logp_sums_PR"], inputs["lengths_PR"], inputs["is_teacher_PR"], reduction="mean")
-    assert result.item() == pytest.approx(2.0)
+@pytest.mark.parametrize(
+    "objective", [o for o in EVERY if o.needs_reference], ids=lambda objective: repr(objective).partition("(")[2]
+)
+def test_a_reference_that_was_not_asked_is_not_made_up(objective: Objective) -> None:
+    """The loss refuses to go on without one."""
+    with pytest.raises(AssertionError, match="reference model that was not asked"):
+        total(objective, replace(mixed(), reference_PRS=None))

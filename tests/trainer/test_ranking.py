@@ -62,6 +62,20 @@ def test_equal_responses_are_kept_once() -> None:
     assert [(response.completion, response.teacher) for response in ranked.responses] == [("gold", True), ("x", False)]
 
 
+def test_equal_samples_are_counted() -> None:
+    """The teacher's own outcome is no sample; a student's that equals it is one."""
+    ranked = rank("task", "", [GOLD, *[outcome(text, "passed") for text in ("x", "x", "gold")]], SCORING)
+    assert ranked is not None
+    assert [(response.completion, response.samples) for response in ranked.responses] == [("gold", 1), ("x", 2)]
+
+
+def test_a_reward_knows_no_bonus() -> None:
+    """What a student gets for a program does not depend on whether a teacher wrote it as well."""
+    ranked = rank("task", "", [GOLD, outcome("x", "passed"), outcome("y", "wrong_answer")], SCORING)
+    assert ranked is not None
+    assert [(response.reward, response.passed) for response in ranked.responses] == [(1.0, True), (1.0, True), (-0.3, False)]
+
+
 def test_the_order_of_outcomes_changes_nothing() -> None:
     """Reports come in any order."""
     outcomes = [GOLD, outcome("a", "wrong_answer"), outcome("b", "passed"), outcome("c", "compile_error")]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from trainer.errors import RecipeError
 from trainer.main import main
+from trainer.objectives.settings import Dpo, Rrtf
 from trainer.recipe import Recipe
 from trainer.recipe_file import all_keys, defaults, load
 
@@ -56,6 +57,8 @@ def test_set_wins_over_the_file(tmp_path: Path) -> None:
         ("run.name=../esc", "run.name: a run's name is that of one folder"),
         ("run.name=..", "run.name: a run's name is that of one folder"),
         ("run.name=", "run.name: a run's name is that of one folder"),
+        ("objective.name=ppo", "objective.name: there is no such objective; choose one of rrtf, sft, raft"),
+        ("objective.beta=0.2", "objective.beta: the objective rrtf has no such key; its keys are name, rank_weight"),
         ("model.heads=5", "model: width 192 cannot be shared by 5 heads; take a multiple of 10"),
         ("tasks.train=0", "tasks.train is 0, too few for 3 rounds"),
         ("tasks.held_out_problems=mine.jsonl", "tasks.held_out_problems goes with a problems file"),
@@ -67,6 +70,20 @@ def test_a_mistake_is_one_line_that_names_the_cure(override: str, wanted: str) -
         load(None, [override])
     assert wanted in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_objective_takes_its_own_keys_only() -> None:
+    """Without a name they are those of RRTF."""
+    assert load(None, ["objective.margin=0.5"]).objective == Rrtf(margin=0.5)
+    assert load(None, ["objective.name=dpo", "objective.beta=0.2"]).objective == Dpo(beta=0.2)
+    with pytest.raises(RecipeError, match=r"objective\.rank_weight: the objective dpo has no such key; its keys are name, beta"):
+        load(None, ["objective.name=dpo", "objective.rank_weight=1"])
+
+
+def test_a_wrong_value_of_an_objective_is_named_by_its_key() -> None:
+    """Without the name of the objective in between."""
+    with pytest.raises(RecipeError, match=r"^objective\.beta: input should be greater than 0"):
+        load(None, ["objective.name=dpo", "objective.beta=0"])
 
 
 def test_a_supervised_start_without_tasks_is_refused() -> None:
@@ -108,12 +125,12 @@ def test_a_recipe_is_frozen() -> None:
 
 def test_the_help_lists_the_keys_of_every_section() -> None:
     """With their defaults, so that it teaches what a recipe may say."""
-    assert {key.partition(".")[0] for key, _, _ in all_keys()} == set(Recipe.model_fields)
+    assert {key.partition(".")[0] for key, _ in all_keys()} == set(Recipe.model_fields)
 
 
 def test_every_key_has_a_meaning() -> None:
     """Of one line each."""
-    assert [key for key, _, meaning in all_keys() if not meaning or "\n" in meaning] == []
+    assert [key for key, meaning in all_keys() if not meaning or "\n" in meaning] == []
 
 
 def test_the_help_shows_a_recipe_that_can_be_pasted() -> None:
