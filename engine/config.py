@@ -62,6 +62,8 @@ class EngineConfig(BaseModel):
     )
     queue_size: Annotated[int, Field(ge=0)] = 4096
     """Programs that may wait. Beyond that, RESOURCE_EXHAUSTED."""
+    deduplication_bytes: Annotated[int, Field(ge=0)] = 64 * MIB
+    """Reports kept for jobs that ask for deduplication; 0: only jobs under way at the same time share one."""
     stream_window: Annotated[int, Field(ge=1)] = 256
     """Programs of one stream under way at once."""
     drain_time_ms: Annotated[int, Field(ge=0)] = 30_000

@@ -122,6 +122,8 @@ class Job:
     stop: StopRule = StopRule.FIRST_FAILURE
     queue_time_ms: int = 600_000
     """How long the job may wait for a slot before it is given up as an infrastructure error."""
+    deduplicate: bool = False
+    """The program does the same each time: a report on a job that is equal but for id and queue time may answer for it."""
 
 
 class Verdict(enum.Enum):
@@ -215,6 +217,8 @@ class Report:
     stderr: bytes = b""
     stdout_truncated: bool = False
     stderr_truncated: bool = False
+    deduplicated: bool = False
+    """Of an earlier run of an equal job, times and memory included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

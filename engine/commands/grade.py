@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +22,9 @@ from rich.text import Text
 from engine.client import Client
 from engine.commands.connecting import AddressOption, connected
 from engine.commands.fields import fields_of
-from engine.commands.results_file import ResultsFile, job_hash, results_file
+from engine.commands.results_file import ResultsFile, results_file
 from engine.errors import EngineError
+from engine.fingerprint import fingerprint
 from engine.grading import Tally
 from engine.problems import Sample, gold_samples, read_problems, read_samples
 from engine.records import Job, Report, Verdict
@@ -35,6 +37,9 @@ def grade(
     samples: Annotated[str, typer.Argument(metavar="SAMPLES", help="JSONL or JSONL.gz with samples, or the word gold.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one JSON line per sample.")] = None,
     address: AddressOption = None,
+    deduplicate: Annotated[
+        bool, typer.Option("--deduplicate", help="Run equal samples of a problem once; for programs that do the same each time.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end instead of a table.")] = False,
 ) -> None:
     """Grade samples: run each against its problem's tests.
@@ -52,7 +57,7 @@ def grade(
     """
     known = read_problems(problems)
     chosen = gold_samples(known) if samples == GOLD else read_samples(samples, known)
-    jobs = {sample.id: sample.job(known[sample.task_id]) for sample in chosen}
+    jobs = {sample.id: replace(sample.job(known[sample.task_id]), deduplicate=deduplicate) for sample in chosen}
     grading = Grading({sample.id: sample for sample in chosen}, jobs)
     with results_file(out) if out else nullcontext() as results, _kept(grading, results):
         if results is not None:
@@ -124,7 +129,7 @@ class Grading:
         self.tally.add(sample.task_id, report.verdict)
         if self._results is not None:
             line = {"task_id": sample.task_id, "number": sample.number, "passed": report.verdict is Verdict.PASSED}
-            self._results.add({**line, **fields_of(report), "job_sha256": job_hash(job)})
+            self._results.add({**line, **fields_of(report), "job_sha256": fingerprint(job)})
 
 
 @contextmanager

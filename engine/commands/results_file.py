@@ -5,7 +5,6 @@ What an interrupted call left in PATH.part is taken up by the next one: a line c
 its hash tells, and if it holds a verdict on the program. Everything behind the last whole line is cut off.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.errors import CannotWrite
+from engine.fingerprint import fingerprint
 from engine.records import Job, Verdict
-
-
-def job_hash(job: Job) -> str:
-    """A hash over all that a job is: program, tests, limits."""
-    return hashlib.sha256(repr(job).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ResultsFile:
@@ -33,7 +28,7 @@ class ResultsFile:
     def verdict_of(self, job: Job) -> Verdict | None:
         """The verdict that an interrupted call left on this very job."""
         line = self._earlier.get(job.id, {})
-        if line.get("job_sha256") != job_hash(job):
+        if line.get("job_sha256") != fingerprint(job):
             return None
         verdict = Verdict(line["verdict"])
         return None if verdict is Verdict.INFRASTRUCTURE_ERROR else verdict

@@ -13,6 +13,7 @@ from engine.assembly import describe, open_pool
 from engine.binding import check_address
 from engine.client.local import READY_PREFIX
 from engine.config import EngineConfig
+from engine.deduplication import Deduplication
 from engine.server import Stop
 from engine.server import serve as serve_until_stopped
 
@@ -55,7 +56,7 @@ async def _serve(config: EngineConfig, stop_with_stdin: bool) -> None:
         stop.when_readable(sys.stdin.fileno())
     async with open_pool(config) as pool:
         await serve_until_stopped(
-            pool,
+            Deduplication(pool, config.deduplication_bytes),
             describe(config),
             listen=config.listen,
             stop=stop,

@@ -63,6 +63,7 @@ def request_from_job(job: Job) -> pb.ExecuteRequest:
         limits=limits_message(job.limits),
         stop_rule=_STOP_RULES.number(job.stop),
         queue_time_ms=job.queue_time_ms,
+        deduplicate=job.deduplicate,
     )
     _add_tests(request, job.tests)
     if (size := request.ByteSize()) > LARGEST_REQUEST_BYTES:
@@ -103,6 +104,7 @@ def job_from_request(request: pb.ExecuteRequest, description: Description) -> Jo
         tests=_tests_from(request),
         stop=_rule(StopRule, _STOP_RULES, request.stop_rule),
         queue_time_ms=request.queue_time_ms or DEFAULT_QUEUE_TIME_MS,
+        deduplicate=request.deduplicate,
     )
     check(job, description)
     return job

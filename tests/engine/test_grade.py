@@ -9,8 +9,9 @@ import pytest
 
 from engine.client import Job, Report, Verdict
 from engine.commands.fields import fields_of
-from engine.commands.results_file import job_hash, results_file
+from engine.commands.results_file import results_file
 from engine.errors import CannotWrite
+from engine.fingerprint import fingerprint
 from engine.grading import Tally, pass_at_k
 
 
@@ -52,7 +53,7 @@ def test_an_infrastructure_error_is_neither_pass_nor_failure():
 
 
 def line_of(job, verdict=Verdict.PASSED):
-    return fields_of(Report(id=job.id, verdict=verdict)) | {"job_sha256": job_hash(job)}
+    return fields_of(Report(id=job.id, verdict=verdict)) | {"job_sha256": fingerprint(job)}
 
 
 A, B = Job(id="a", program="1"), Job(id="b", program="2")

@@ -101,7 +101,7 @@ class ExecuteStreamResponse(_message.Message):
     def __init__(self, responses: _Optional[_Iterable[_Union[ExecuteResponse, _Mapping]]] = ...) -> None: ...
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ("id", "program", "limits", "stdio_tests", "function_tests", "assert_tests", "stop_rule", "queue_time_ms")
+    __slots__ = ("id", "program", "limits", "stdio_tests", "function_tests", "assert_tests", "stop_rule", "queue_time_ms", "deduplicate")
     ID_FIELD_NUMBER: _ClassVar[int]
     PROGRAM_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +110,7 @@ class ExecuteRequest(_message.Message):
     ASSERT_TESTS_FIELD_NUMBER: _ClassVar[int]
     STOP_RULE_FIELD_NUMBER: _ClassVar[int]
     QUEUE_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    DEDUPLICATE_FIELD_NUMBER: _ClassVar[int]
     id: str
     program: Program
     limits: Limits
@@ -118,7 +119,8 @@ class ExecuteRequest(_message.Message):
     assert_tests: AssertTests
     stop_rule: StopRule
     queue_time_ms: int
-    def __init__(self, id: _Optional[str] = ..., program: _Optional[_Union[Program, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., stdio_tests: _Optional[_Union[StdioTests, _Mapping]] = ..., function_tests: _Optional[_Union[FunctionTests, _Mapping]] = ..., assert_tests: _Optional[_Union[AssertTests, _Mapping]] = ..., stop_rule: _Optional[_Union[StopRule, str]] = ..., queue_time_ms: _Optional[int] = ...) -> None: ...
+    deduplicate: bool
+    def __init__(self, id: _Optional[str] = ..., program: _Optional[_Union[Program, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., stdio_tests: _Optional[_Union[StdioTests, _Mapping]] = ..., function_tests: _Optional[_Union[FunctionTests, _Mapping]] = ..., assert_tests: _Optional[_Union[AssertTests, _Mapping]] = ..., stop_rule: _Optional[_Union[StopRule, str]] = ..., queue_time_ms: _Optional[int] = ..., deduplicate: _Optional[bool] = ...) -> None: ...
 
 class Program(_message.Message):
     __slots__ = ("language", "source", "files", "stdin")
@@ -306,7 +308,7 @@ class TestResult(_message.Message):
     def __init__(self, index: _Optional[int] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., message: _Optional[str] = ..., cpu_time_ms: _Optional[float] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("verdict", "cause", "tests", "tests_passed", "tests_total", "trust", "error", "exit_code", "cpu_time_ms", "wall_time_ms", "queue_time_ms", "peak_memory_bytes", "stdout", "stderr", "stdout_truncated", "stderr_truncated")
+    __slots__ = ("verdict", "cause", "tests", "tests_passed", "tests_total", "trust", "error", "exit_code", "cpu_time_ms", "wall_time_ms", "queue_time_ms", "peak_memory_bytes", "stdout", "stderr", "stdout_truncated", "stderr_truncated", "deduplicated")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     TESTS_FIELD_NUMBER: _ClassVar[int]
@@ -323,6 +325,7 @@ class Report(_message.Message):
     STDERR_FIELD_NUMBER: _ClassVar[int]
     STDOUT_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     STDERR_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    DEDUPLICATED_FIELD_NUMBER: _ClassVar[int]
     verdict: Verdict
     cause: Cause
     tests: _containers.RepeatedCompositeFieldContainer[TestResult]
@@ -339,7 +342,8 @@ class Report(_message.Message):
     stderr: bytes
     stdout_truncated: bool
     stderr_truncated: bool
-    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., cause: _Optional[_Union[Cause, _Mapping]] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., tests_passed: _Optional[int] = ..., tests_total: _Optional[int] = ..., trust: _Optional[_Union[Trust, str]] = ..., error: _Optional[str] = ..., exit_code: _Optional[int] = ..., cpu_time_ms: _Optional[float] = ..., wall_time_ms: _Optional[float] = ..., queue_time_ms: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., stdout: _Optional[bytes] = ..., stderr: _Optional[bytes] = ..., stdout_truncated: _Optional[bool] = ..., stderr_truncated: _Optional[bool] = ...) -> None: ...
+    deduplicated: bool
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., cause: _Optional[_Union[Cause, _Mapping]] = ..., tests: _Optional[_Iterable[_Union[TestResult, _Mapping]]] = ..., tests_passed: _Optional[int] = ..., tests_total: _Optional[int] = ..., trust: _Optional[_Union[Trust, str]] = ..., error: _Optional[str] = ..., exit_code: _Optional[int] = ..., cpu_time_ms: _Optional[float] = ..., wall_time_ms: _Optional[float] = ..., queue_time_ms: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., stdout: _Optional[bytes] = ..., stderr: _Optional[bytes] = ..., stdout_truncated: _Optional[bool] = ..., stderr_truncated: _Optional[bool] = ..., deduplicated: _Optional[bool] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
     __slots__ = ()
