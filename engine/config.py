@@ -66,6 +66,8 @@ class EngineConfig(BaseModel):
     """Reports kept for jobs that ask for deduplication; 0: only jobs under way at the same time share one."""
     stream_window: Annotated[int, Field(ge=1)] = 256
     """Programs of one stream under way at once."""
+    metrics: str = ""
+    """host:port where Prometheus reads what the engine counts; nowhere where it is empty."""
     drain_time_ms: Annotated[int, Field(ge=0)] = 30_000
     """How long programs may finish after SIGTERM."""
 

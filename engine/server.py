@@ -32,11 +32,12 @@ _OPTIONS = [
     ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", wire.MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),  # a second engine on the same port is an error, not a coin toss
-    ("grpc.keepalive_time_ms", 20_000),  # a client that vanished is noticed, and its programs end
-    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),  # as many as it takes: a stream may wait long for its next program
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
+_KEEPALIVE_MS = 20_000
+"""How often a client is asked whether it is still there. The programs of one that was cut off end after 1.5 times that."""
 _CANCEL_TIME_S = 10.0
 """How long programs that are cancelled may take to be gone."""
 
@@ -91,6 +92,7 @@ async def serve(
     stream_window: int = 256,
     gather_ms: float = 20,
     drain_time_ms: int = 30_000,
+    keepalive_ms: int = _KEEPALIVE_MS,
 ) -> None:
     """Serves until `stop`. `announce` is called with the address once jobs are accepted.
 
@@ -98,7 +100,7 @@ async def serve(
     """
     service = ExecutionService(executor, description, stream_window=stream_window, gather_ms=gather_ms)
     state = health.aio.HealthServicer()
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=[*_OPTIONS, *_keepalive(keepalive_ms)])
     pb_grpc.add_ExecutionServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated without types
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     await _say(state, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -117,6 +119,15 @@ async def serve(
         await server.stop(grace=None)
         await _gone(service)
         unbind(address)
+
+
+def _keepalive(interval_ms: int) -> list[tuple[str, int]]:
+    """An unanswered question ends a connection after the shorter of two times, of which gRPC sets the second to a minute."""
+    return [
+        ("grpc.keepalive_time_ms", interval_ms),
+        ("grpc.keepalive_timeout_ms", interval_ms // 2),
+        ("grpc.http2.ping_timeout_ms", interval_ms // 2),
+    ]
 
 
 async def _say(state: health.aio.HealthServicer, status: int) -> None:

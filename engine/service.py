@@ -4,11 +4,12 @@ Unary: convert, execute, convert back. Stream: one reader, one task per program 
 
     reader --window--> task per program --executor--> outbox --> writer --window back--
 
-The reader reads only while there is a place in the window and takes one for each request before its program starts; a place comes
-back only when the response has been written. So neither a client that writes faster than programs run nor one that reads slower
-than they finish makes anything pile up here. Every request that was read is answered exactly once, or the whole stream ends with
-a status. A client that cancels or vanishes cancels the handler, and with it, through the task group, all programs of the stream.
-Clients take turns where programs wait: a stream counts as one client, unary calls count by their address.
+The reader reads only while there is a place in the window and takes one for each request before its program starts, more where
+request and outputs may be large; they come back only when the response has been written. So neither a client that writes faster
+than programs run nor one that reads slower than they finish makes anything pile up here. Every request that was read is answered
+exactly once, or the whole stream ends with a status. A client that cancels or vanishes cancels the handler, and with it, through
+the task group, all programs of the stream. Clients take turns where programs wait: a stream counts as one client, unary calls
+count by their address.
 
 A message costs about as much as a short program does, so responses are gathered, but never at the price of an idle slot: the
 writer waits for company only while so many programs of the stream are under way that the slots stay busy meanwhile.
@@ -24,7 +25,7 @@ import grpc
 
 from engine import wire
 from engine.errors import BadJob, Draining, EngineError, Starting
-from engine.records import Description, Job, Report
+from engine.records import MIB, Description, Job, Report
 from protos.execution.v1 import execution_pb2 as pb
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 
@@ -34,6 +35,8 @@ type _Context = grpc.aio.ServicerContext[Any, Any]
 
 _PLENTY_PER_SLOT = 4
 """Programs of a stream under way, for each slot, that keep the slots busy while a response is held back."""
+_PLACE_BYTES = 2 * MIB
+"""What a request and the outputs of its program may hold of the engine's memory for each place that it takes."""
 
 
 class Executor(Protocol):
@@ -114,6 +117,10 @@ class ExecutionService(pb_grpc.ExecutionServicer):
     async def execute(self, job: Job, client: str) -> pb.ExecuteResponse:
         return wire.response_from_report(await self._executor.execute(job, client))
 
+    def bytes_of(self, request: pb.ExecuteRequest) -> int:
+        """What the request and its response may hold of memory while it is under way."""
+        return request.ByteSize() + 2 * (request.limits.output_bytes or self._description.default_limits.output_bytes)
+
     def call_began(self) -> None:
         self._calls += 1
         self._idle.clear()
@@ -147,9 +154,10 @@ class _Stream:
         self.ended_by: EngineError | None = None
         self._service = service
         self._context = context
+        self._places = window
         self._window = asyncio.Semaphore(window)
         self._plenty = plenty
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, int] = {}  # the places that each id takes
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
         self._client = f"stream {id(self)}"
@@ -178,17 +186,19 @@ class _Stream:
             if message is grpc.aio.EOF:
                 return
             for request in message.requests:
-                await self._window.acquire()
-                self._start(request, tasks)
+                places = max(1, min(self._places, self._service.bytes_of(request) // _PLACE_BYTES))
+                for _ in range(places):
+                    await self._window.acquire()
+                self._start(request, places, tasks)
 
     def _read_all(self, _: object) -> None:
         self._reading = False
         self._outbox.flush()
 
-    def _start(self, request: pb.ExecuteRequest, tasks: asyncio.TaskGroup) -> None:
+    def _start(self, request: pb.ExecuteRequest, places: int, tasks: asyncio.TaskGroup) -> None:
         if request.id in self._under_way:
             raise BadJob(f"two requests with the id {request.id[:80]!r} are under way; give each its own")
-        self._under_way.add(request.id)
+        self._under_way[request.id] = places
         try:
             job = self._service.accept(request)
         except Exception as error:  # noqa: BLE001  # the edge: every error becomes a rejection
@@ -210,9 +220,9 @@ class _Stream:
     async def _write(self) -> None:
         while self._reading or self._under_way:
             if group := await self._outbox.group():
-                self._under_way.difference_update(response.id for response in group)
+                places = sum(self._under_way.pop(response.id) for response in group)
                 await self._context.write(pb.ExecuteStreamResponse(responses=group))
-                for _ in group:
+                for _ in range(places):
                     self._window.release()
 
 

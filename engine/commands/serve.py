@@ -1,6 +1,7 @@
 """`serve`: an engine as a service, in the foreground."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 from enum import StrEnum
@@ -54,7 +55,12 @@ async def _serve(config: EngineConfig, stop_with_stdin: bool) -> None:
     stop.on_signals()
     if stop_with_stdin:
         stop.when_readable(sys.stdin.fileno())
-    async with open_pool(config) as pool:
+    async with contextlib.AsyncExitStack() as opened:
+        pool = await opened.enter_async_context(open_pool(config))
+        if config.metrics:
+            from engine.metrics import told  # only here: its library is a tenth of the engine's start
+
+            opened.enter_context(told(pool, config.metrics))
         await serve_until_stopped(
             Deduplication(pool, config.deduplication_bytes),
             describe(config),

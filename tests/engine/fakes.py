@@ -105,7 +105,7 @@ async def nothing_to_prove(_: object) -> None:
 
 @asynccontextmanager
 async def fake_engine(
-    folder: Path, *, stream_window=8, gather_ms=20.0, drain_time_ms=60_000, ready: Ready = nothing_to_prove
+    folder: Path, *, stream_window=8, gather_ms=20.0, drain_time_ms=60_000, keepalive_ms=20_000, ready: Ready = nothing_to_prove
 ) -> AsyncIterator[FakeEngine]:
     """An engine that listens on a socket in `folder` and executes nothing real."""
     executor, stop, announced = FakeExecutor(), Stop(), asyncio.Event()
@@ -120,6 +120,7 @@ async def fake_engine(
         stream_window=stream_window,
         gather_ms=gather_ms,
         drain_time_ms=drain_time_ms,
+        keepalive_ms=keepalive_ms,
     )
     task = asyncio.create_task(serving)
     waiter = asyncio.create_task(announced.wait())

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine import wire
 from engine.errors import Busy, CannotListen, JailUnavailable, Unavailable
-from engine.records import Job, Report, Verdict
+from engine.records import MIB, Job, Limits, Report, Verdict
 from engine.server import Stop, probe, serve
 from engine.service import ExecutionService
 from engine.wire.groups import GROUP_BYTES, GROUP_LENGTH
@@ -108,6 +109,28 @@ async def test_a_client_that_vanishes_ends_its_programs(tmp_path):
         assert sorted(engine.executor.cancelled) == ["a", "b", "c"]
 
 
+STOPS_BEING_THERE = """
+import os, signal, sys
+from engine.client import Client, Job
+with Client(sys.argv[1]) as client:
+    for report in client.execute_stream(Job(id=str(n), program="pass" if n == 0 else "hold") for n in range(3)):
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+async def test_a_connection_with_nobody_at_the_other_end_is_closed(tmp_path):
+    """The client's process is stopped, so its kernel keeps the connection open and nobody answers. Its programs end."""
+    async with fake_engine(tmp_path, keepalive_ms=500) as engine:
+        client = await asyncio.create_subprocess_exec(sys.executable, "-c", STOPS_BEING_THERE, engine.address)
+        try:
+            await engine.executor.running_are(2)
+            await engine.executor.running_are(0)
+        finally:
+            client.kill()
+            await client.wait()
+    assert sorted(engine.executor.cancelled) == ["1", "2"]
+
+
 async def test_every_request_of_a_stream_is_answered_exactly_once(tmp_path):
     """Good, refused and faulty ones alike, each under its id."""
     programs = {"a": "pass", "b": "crash", "c": "busy 1", "d": "echo: x", "": "pass"}
@@ -146,6 +169,18 @@ async def test_no_more_than_a_window_of_a_stream_is_under_way(tmp_path):
         engine.executor.released.set()
         assert len(await answers(call)) == 10
         assert engine.executor.most_running == 3
+
+
+@pytest.mark.parametrize("large", [{"limits": Limits(output_bytes=4 * MIB)}, {"stdin": bytes(6 * MIB)}])
+async def test_what_may_be_large_takes_more_places_in_the_window(tmp_path, large):
+    """So what a stream holds of the engine's memory has a bound, whatever its programs are and however slowly it is read."""
+    async with fake_engine(tmp_path, stream_window=9) as engine, stub_of(engine) as stub:
+        jobs = (Job(id=str(number), program="hold", **large) for number in range(6))
+        call = stub.ExecuteStream(together(wire.request_from_job(job)) for job in jobs)
+        await engine.executor.running_are(2)
+        engine.executor.released.set()
+        assert len(await answers(call)) == 6
+        assert engine.executor.most_running == 2
 
 
 async def test_a_message_may_hold_more_requests_than_the_window(tmp_path):
