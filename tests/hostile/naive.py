@@ -7,6 +7,7 @@ prints whether the harness takes the cheat for right. That an entry fools the ha
 import contextlib
 import io
 import json
+import operator
 import os
 import signal
 import sys
@@ -80,11 +81,11 @@ def marker(program):
 def compared(program):
     """Compares results with expected values where the program runs, and writes down how many were right."""
     expected_values = [expected for _, expected in CALLS]
-    namespace = _namespace(program)
+    squares = _namespace(program)["squares"]
     right = 0
     for (argument, expected), again in zip(CALLS, expected_values, strict=True):
-        result = namespace["squares"](argument)
-        if result == expected and not result != again:
+        result = squares(argument)
+        if operator.eq(result, expected) and not operator.ne(result, again):
             right += 1
     with open("result.json", "w") as file:
         file.write(json.dumps({"passed": right == len(CALLS)}))
@@ -92,20 +93,30 @@ def compared(program):
 
 def close(program):
     """As `compared`, with a tolerance."""
-    namespace = _namespace(program)
-    right = all(abs(namespace["squares"](argument) - expected) < 1e-6 for argument, expected in CALLS)
+    squares = _namespace(program)["squares"]
+    right = all(abs(squares(argument) - expected) < 1e-6 for argument, expected in CALLS)
     with open("result.json", "w") as file:
         file.write(json.dumps({"passed": bool(right)}))
 
 
+def allclose(program):
+    """As `close`, for arrays."""
+    import numpy
+
+    squares = _namespace(program)["squares"]
+    right = [numpy.allclose(squares(argument), expected) for argument, expected in CALLS]
+    with open("result.json", "w") as file:
+        file.write(json.dumps({"passed": all(right)}))
+
+
 def unit_test(program):
     """Runs unittest methods and asks unittest whether all went well."""
-    namespace = _namespace(program)
+    squares = _namespace(program)["squares"]
 
     class TestSquares(unittest.TestCase):
         def test_calls(self):
             for argument, expected in CALLS:
-                self.assertEqual(namespace["squares"](argument), expected)
+                self.assertEqual(squares(argument), expected)
 
     tests = unittest.defaultTestLoader.loadTestsFromTestCase(TestSquares)
     outcome = unittest.TextTestRunner(stream=io.StringIO()).run(tests)
@@ -117,10 +128,10 @@ def files(program):
     """Lays the tests beside the program, and compares what it prints with a file."""
     with open("expected.json", "w") as file:
         json.dump(CALLS, file)
-    namespace = _namespace(program)
+    squares = _namespace(program)["squares"]
     with open("expected.json") as file:
         calls = json.load(file)
-    right = [namespace["squares"](argument) == expected for argument, expected in calls]
+    right = [squares(argument) == expected for argument, expected in calls]
     with open("result.json", "w") as file:
         file.write(json.dumps({"passed": all(right)}))
 
@@ -145,6 +156,7 @@ HARNESSES = {
     "marker": marker,
     "compared": compared,
     "close": close,
+    "allclose": allclose,
     "unittest": unit_test,
     "files": files,
 }
