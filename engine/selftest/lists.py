@@ -134,6 +134,8 @@ class Entry(_Data):
     """What it may come to; by default what its list says."""
     stdout: str | None = None
     """What it prints, where that says whether harm was done."""
+    honest: str | None = None
+    """A program that passes the tests of a forgery: they are what keeps the forgery from passing, and not some slip in them."""
     fools: tuple[str, ...] = ()
     """Naive harnesses that it passes, see tests/hostile/naive.py."""
 
