@@ -1,0 +1,59 @@
+"""What a model reads of a problem. Whatever the form, the response is what follows the problem's preamble in a program.
+
+completion   the problem's prompt, as it is
+docstring    the paper's: the docstring in triple quotes, a line break, the signature
+chat         the model's own chat template around the prompt, and the beginning of an answer: a fence and the preamble
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.client import Problem
+from trainer.errors import ModelError
+from trainer.grafting import Function, function_name, left_open
+from trainer.recipe import PromptForm
+
+type Prompt = Callable[[Problem], str]
+
+_INSTRUCTION = "Solve this task in Python. Answer with one block of code that defines everything it uses, and no tests.\n\n"
+
+
+def prompt_of(form: PromptForm, tokenizer: Any) -> Prompt:
+    """How problems are put to the model. Raises ModelError where it has no chat template; other forms need no tokenizer."""
+    if form == "completion":
+        return lambda problem: problem.prompt
+    if form == "docstring":
+        return docstring_first
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError('model.prompt: the tokenizer has no chat template; set it to "completion", or take a model for chats')
+    return lambda problem: _chat(problem, tokenizer)
+
+
+def instruction(problem: Problem) -> str:
+    """The task as one message of a chat."""
+    task = problem.prompt.strip()
+    return _INSTRUCTION + (f"```python\n{task}\n```" if problem.preamble else task)
+
+
+def docstring_first(problem: Problem) -> str:
+    """A function that the prompt leaves open, told as in the paper; other prompts are returned as they are."""
+    function = left_open(problem.prompt, function_name(problem.entry_point)) if problem.prompt == problem.preamble else None
+    if function is None or not _has_docstring(function):
+        return problem.prompt
+    lines = problem.prompt.splitlines(keepends=True)
+    signature, docstring = function.lineno - 1, function.body[0].lineno - 1
+    end = function.body[0].end_lineno or docstring + 1
+    told = [line.removeprefix(" " * function.body[0].col_offset) for line in lines[docstring:end]]
+    return "".join([*lines[:signature], *told, *lines[signature:docstring]])
+
+
+def _chat(problem: Problem, tokenizer: Any) -> str:
+    messages = [{"role": "user", "content": instruction(problem)}]
+    asked = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return f"{asked}```python\n{problem.preamble}"
+
+
+def _has_docstring(function: Function) -> bool:
+    first = function.body[0]
+    value = getattr(first, "value", None)
+    return isinstance(getattr(value, "value", None), str)
