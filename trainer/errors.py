@@ -13,6 +13,10 @@ class ModelError(TrainerError):
     """The model or its tokenizer cannot be loaded or does not fit the recipe."""
 
 
+class SamplerError(TrainerError):
+    """What samples or judges is not installed, cannot be reached, or refuses."""
+
+
 class TasksError(TrainerError):
     """The problems cannot be read, or too few of them can be used."""
 

@@ -11,14 +11,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
 from trainer.errors import RecipeError, TrainerError
 from trainer.interruption import exit_code, sigterm_as_ctrl_c
-from trainer.recipe import Engine, Sampling
+from trainer.recipe import Engine, PromptForm
 from trainer.run_folder import write_json
+from trainer.sampling.settings import Sampling
 from trainer.screen import Screen
 
 if TYPE_CHECKING:
@@ -79,22 +80,25 @@ def _check(options: argparse.Namespace, wanted: list[int]) -> None:
 def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
     from trainer import language_model, preflight
     from trainer.execution import sample_and_execute, serve
+    from trainer.prompts import prompt_of
     from trainer.records import Request
-    from trainer.sampler import TransformersSampler
+    from trainer.sampling.assembly import transformers_sampler
     from trainer.tasks import read
 
     problems = {problem.task_id: problem for problem in read(options.problems, "PROBLEMS")}
+    language_model.check_device(options.device, "--device")
+    tokenizer, context = language_model.look(options.model), language_model.context_tokens(options.model)
+    prompt = prompt_of(options.prompt, tokenizer)
+    key = "--max-response-tokens"
+    preflight.check_prompts(list(problems.values()), tokenizer, options.max_response_tokens, context, key, prompt=prompt)
     requests = [
-        Request(id=f"{task_id}#{number}", task_id=task_id, prompt=problem.prompt, temperature=options.temperature)
+        Request(id=f"{task_id}#{number}", task_id=task_id, prompt=prompt(problem), temperature=options.temperature)
         for task_id, problem in problems.items()
         for number in range(options.samples)
     ]
-    language_model.check_device(options.device, "--device")
-    tokenizer, context = language_model.look(options.model), language_model.context_tokens(options.model)
-    preflight.check_prompts(list(problems.values()), tokenizer, options.max_response_tokens, context, "--max-response-tokens")
     model = language_model.load(options.model, options.dtype, options.device)
     settings = Sampling(top_p=options.top_p, max_response_tokens=options.max_response_tokens, batch_rows=options.batch_rows)
-    sampler = TransformersSampler(model, settings, seed=options.seed, stage="evaluate")
+    sampler = transformers_sampler(options.model, model, settings, options.seed, "evaluate")
     engine = Engine(address=options.address, cpu_time_ms=10_000, wall_time_ms=30_000, memory_bytes=512 * 1024 * 1024)
     bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
     with serve(engine) as connect:
@@ -114,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=1, help="samples of each task (default 1)")
     add("--temperature", type=float, default=0.0, help="0, the default, is greedy")
     add("--top-p", type=_share, default=1.0, help="default 1.0")
+    add("--prompt", choices=get_args(PromptForm), default="completion", help="how the model is asked, as it was in training")
     add("--k", type=int, action="append", help="which pass@k to print; may be repeated (default 1)")
     add("--max-response-tokens", type=_count, default=512, help="default 512")
     add("--batch-rows", type=_count, default=64, help="samples generated at once (default 64)")

@@ -3,23 +3,31 @@
     sampler thread --emit--> queue --jobs--> engine --reports--> outcomes
 
 The sampler works in a thread and the engine is spoken to from an event loop; the queue between them is the only thing they
-share. Every request ends as exactly one outcome. When anything fails, or the run is interrupted, the sampler is told to stop.
+share. It has an end: a sampler that is faster than the engine waits. On the way each response becomes the code that follows its
+problem's preamble. Every request ends as exactly one outcome. When anything fails, or the run is interrupted, the sampler is told
+to stop.
 """
 
 import asyncio
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from engine.client import AsyncClient, EngineError, Job, Limits, LocalEngine, Problem, Report, StopRule
 from trainer.errors import ExecutionError
+from trainer.extraction import extract
+from trainer.handover import Handover
 from trainer.recipe import Engine
 from trainer.records import Candidate, Outcome, Request
-from trainer.sampler import Sampler
+from trainer.sampling.sampler import Sampler
 
 type Connect = Callable[[], AbstractAsyncContextManager["Executor"]]
 type Advance = Callable[[], None]
+
+_WAITING = 256
+"""Candidates that may wait between sampler and engine: more than a batch of rows, which come nearly at once."""
 
 
 class Executor(Protocol):
@@ -78,24 +86,21 @@ async def _sample_and_execute(
     on_sampled: Advance,
     on_executed: Advance,
 ) -> list[Outcome]:
-    loop, stop = asyncio.get_running_loop(), threading.Event()
-    queue: asyncio.Queue[Candidate | None] = asyncio.Queue()
+    stop = threading.Event()
+    sampled: Handover[Candidate] = Handover(_WAITING, stop)
     candidates: dict[str, Candidate] = {}
-
-    def emit(candidate: Candidate) -> None:
-        loop.call_soon_threadsafe(queue.put_nowait, candidate)
 
     def work() -> None:
         try:
-            sampler.sample(requests, emit, stop)
+            sampler.sample(requests, sampled.put, stop)
         finally:
-            loop.call_soon_threadsafe(queue.put_nowait, None)
+            sampled.end()
 
     async def jobs() -> AsyncIterator[Job]:
-        while (candidate := await queue.get()) is not None:
-            candidates[candidate.id] = candidate
+        async for response in sampled:
+            problem = problems[response.task_id]
+            candidates[response.id] = candidate = code_of(response, problem)
             on_sampled()
-            problem = problems[candidate.task_id]
             yield problem.job(candidate.completion, id=candidate.id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
 
     sampling = asyncio.create_task(asyncio.to_thread(work))
@@ -125,6 +130,12 @@ async def _collect(jobs: AsyncIterator[Job], connect: Connect, on_executed: Adva
             reports[report.id] = report
             on_executed()
     return reports
+
+
+def code_of(response: Candidate, problem: Problem) -> Candidate:
+    """The candidate, once a sampler has given the response."""
+    found = extract(response.completion, problem.preamble, problem.entry_point, at_limit=response.truncated)
+    return replace(response, completion=found.code, truncated=found.truncated)
 
 
 def gold_candidate(problem: Problem) -> Candidate:

@@ -43,7 +43,7 @@ class LanguageModel:
         return int(self.tokenizer.pad_token_id)
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        return list(self.tokenizer(prompt)["input_ids"])
+        return prompt_ids(self.tokenizer, prompt)
 
     def response_ids(self, response: str) -> list[int]:
         return [*self.tokenizer(response, add_special_tokens=False)["input_ids"], self.end_id]
@@ -56,6 +56,12 @@ class LanguageModel:
         disable_progress_bar()
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
+    """A prompt as tokens. The text of a chat template brings its first token along: it is not added twice."""
+    ids, first = list(tokenizer(prompt)["input_ids"]), tokenizer.bos_token_id
+    return ids[1:] if first is not None and ids[:2] == [first, first] else ids
 
 
 def new(settings: Model, texts: Sequence[str], seed: int, device: str = "cpu") -> LanguageModel:

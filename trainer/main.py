@@ -31,8 +31,9 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> 
     """Supervised start, then rounds of sampling, ranking and training; evaluation after each."""
     from trainer.pipeline import Pipeline
     from trainer.report import write_report
+    from trainer.sampling.assembly import Samplers
 
-    pipeline = Pipeline(recipe, folder, connect, screen)
+    pipeline = Pipeline(recipe, folder, connect, screen, Samplers(recipe))
     screen.title("Tasks")
     pipeline.make_tasks()
     screen.title("Supervised start")

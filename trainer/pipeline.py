@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -26,10 +27,11 @@ from trainer.execution import Connect, sample_and_execute
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Objective, Sft
+from trainer.prompts import Prompt, prompt_of
 from trainer.recipe import Recipe
 from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
 from trainer.run_folder import RunFolder, write_json
-from trainer.sampler import TransformersSampler
+from trainer.sampling.assembly import Samplers
 from trainer.screen import Screen
 from trainer.seeds import derive_seed
 from trainer.training import Schedule, train
@@ -45,8 +47,8 @@ def round_name(number: int) -> str:
 class Pipeline:
     """The stages of one run as methods, in the order in which they are called."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> None:
-        self._recipe, self._folder, self._connect, self._screen = recipe, folder, connect, screen
+    def __init__(self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, samplers: Samplers) -> None:
+        self._recipe, self._folder, self._connect, self._screen, self._samplers = recipe, folder, connect, screen, samplers
         self._in_memory: tuple[str, LanguageModel] | None = None
         torch.set_num_threads(recipe.run.threads or max(1, len(os.sched_getaffinity(0)) - 1))
 
@@ -73,12 +75,18 @@ class Pipeline:
         parts = self.parts
         return {problem.task_id: problem for part in (parts.start, parts.train, parts.held_out) for problem in part}
 
+    @cached_property
+    def _prompt(self) -> Prompt:
+        """How a problem is put to the model, in sampling as in training."""
+        settings = self._recipe.model
+        return prompt_of(settings.prompt, language_model.look(settings.path) if settings.prompt == "chat" else None)
+
     def train_start(self) -> None:
         """The supervised start: fine-tuning on the gold solutions of its tasks. Without epochs it is the model as it came."""
         sft = self._recipe.sft
         if sft.epochs == 0 or self._is_done(f"{START}/model"):
             return
-        examples = [ranking.gold_only(problem.task_id, problem.prompt, problem.gold or "") for problem in self.parts.start]
+        examples = [ranking.gold_only(problem.task_id, self._prompt(problem), problem.gold or "") for problem in self.parts.start]
         schedule = Schedule(
             epochs=sft.epochs,
             batch_tasks=sft.batch_tasks,
@@ -169,10 +177,13 @@ class Pipeline:
         """The model after round `number`, from memory where it was just trained."""
         name = self._name(number)
         if self._in_memory is None or self._in_memory[0] != name:
-            is_own = number > 0 or self._recipe.sft.epochs > 0
-            path = self._folder.path / name / "model" if is_own else self._recipe.model.path
-            self._in_memory = (name, language_model.load(path, self._recipe.model.dtype, self._recipe.run.device))
+            settings = self._recipe.model
+            self._in_memory = (name, language_model.load(self._model_path(number), settings.dtype, self._recipe.run.device))
         return self._in_memory[1]
+
+    def _model_path(self, number: int) -> str | Path:
+        is_own = number > 0 or self._recipe.sft.epochs > 0
+        return self._folder.path / self._name(number) / "model" if is_own else self._recipe.model.path
 
     def _train(
         self, name: str, model: LanguageModel, examples: Sequence[RankedTask], objective: Objective, schedule: Schedule
@@ -191,11 +202,11 @@ class Pipeline:
 
     def _outcomes(self, stage: str, number: int, problems: Mapping[str, Problem], temperatures: Sequence[float]) -> list[Outcome]:
         requests = [
-            Request(id=f"{stage}/{task_id}/{index}", task_id=task_id, prompt=problem.prompt, temperature=temperature)
+            Request(id=f"{stage}/{task_id}/{index}", task_id=task_id, prompt=self._prompt(problem), temperature=temperature)
             for task_id, problem in problems.items()
             for index, temperature in enumerate(temperatures)
         ]
-        sampler = TransformersSampler(self._model(number), self._recipe.sampling, seed=self._recipe.run.seed, stage=stage)
+        sampler = self._samplers.of_model(self._model_path(number), lambda: self._model(number), stage)
         bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
         with self._screen.bars(*bars) as [on_sampled, on_executed]:
             return sample_and_execute(sampler, requests, problems, self._connect, self._recipe.engine, on_sampled, on_executed)
@@ -204,5 +215,5 @@ class Pipeline:
         by_task: dict[str, list[Outcome]] = defaultdict(list)
         for outcome in [*read_outcomes(self._folder.path / "tasks" / "gold.jsonl"), *outcomes]:
             by_task[outcome.candidate.task_id].append(outcome)
-        ranked = [ranking.rank(name, p.prompt, by_task[name], self._recipe.scoring) for name, p in problems.items()]
+        ranked = [ranking.rank(name, self._prompt(p), by_task[name], self._recipe.scoring) for name, p in problems.items()]
         return [task for task in ranked if task is not None]

@@ -10,19 +10,26 @@ from engine.client import BadJob, CauseKind, Job, Problem, Verdict
 from trainer import language_model, tasks
 from trainer.errors import ExecutionError, ModelError
 from trainer.execution import Connect, limits
+from trainer.prompts import Prompt, prompt_of
 from trainer.recipe import GENERATED, Engine, Recipe
+from trainer.sampling import assembly
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Looks for the device and the model, reads the problems, and compares their lengths. Raises TasksError or ModelError."""
+    """Looks for the device, the model and what samples; reads the problems, and compares their lengths.
+
+    Raises TasksError, ModelError or SamplerError.
+    """
     language_model.check_device(recipe.run.device)
+    assembly.check(recipe)
     if recipe.model.path:
         tokenizer = language_model.look(recipe.model.path)
         context = language_model.context_tokens(recipe.model.path)
         parts = _parts(recipe)
         taught = [*parts.start, *parts.train]
-        check_prompts([*taught, *parts.held_out], tokenizer, recipe.sampling.max_response_tokens, context)
-        _check_solutions(taught, tokenizer, context)
+        prompt = prompt_of(recipe.model.prompt, tokenizer)
+        check_prompts([*taught, *parts.held_out], tokenizer, recipe.sampling.max_response_tokens, context, prompt=prompt)
+        _check_solutions(taught, tokenizer, context, prompt)
     elif recipe.tasks.problems != GENERATED:
         tasks.deal(recipe, Path())
 
@@ -33,9 +40,11 @@ def check_prompts(
     max_response_tokens: int,
     context: int | None,
     key: str = "sampling.max_response_tokens",
+    *,
+    prompt: Prompt = lambda problem: problem.prompt,
 ) -> None:
     """Raises ModelError where a prompt and a response do not fit into the model's context; `key` is the response's setting."""
-    name, tokens = _longest({problem.task_id: problem.prompt for problem in problems}, tokenizer)
+    name, tokens = _longest({problem.task_id: prompt(problem) for problem in problems}, tokenizer)
     if context is not None and tokens + max_response_tokens > context:
         room = context - tokens
         cure = f"set it to {room} or less" if room > 0 else "leave that task out"
@@ -45,8 +54,8 @@ def check_prompts(
         )
 
 
-def _check_solutions(problems: Sequence[Problem], tokenizer: Any, context: int | None) -> None:
-    name, tokens = _longest({problem.task_id: problem.prompt + (problem.gold or "") for problem in problems}, tokenizer)
+def _check_solutions(problems: Sequence[Problem], tokenizer: Any, context: int | None, prompt: Prompt) -> None:
+    name, tokens = _longest({problem.task_id: prompt(problem) + (problem.gold or "") for problem in problems}, tokenizer)
     if context is not None and tokens >= context:  # the end token comes on top
         raise ModelError(
             f"tasks.problems: the task {name} has {tokens} tokens with its own solution, more than the {context} of the model's "

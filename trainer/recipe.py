@@ -9,7 +9,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, model_validator
 
 from trainer.objectives.settings import Objective, Rrtf
-from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section, Share
+from trainer.sampling.settings import Openai, Sampling
+from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section
+
+PromptForm = Literal["completion", "docstring", "chat"]
 
 GENERATED = "generated"
 """In place of a problems file: tasks are made up."""
@@ -21,21 +24,6 @@ def _name_of_one_folder(name: str) -> str:
     if not name.strip() or name.startswith(".") or not name.isprintable() or "/" in name or len(name.encode()) > _NAME_BYTES:
         raise ValueError("a run's name is that of one folder; give a short one without / that does not begin with a dot")
     return name
-
-
-def _at_least_one(temperatures: tuple[float, ...]) -> tuple[float, ...]:
-    if not temperatures:
-        raise ValueError("without a temperature there is no candidate; give at least one, such as [0.8]")
-    return temperatures
-
-
-def _no_empty_mark(marks: tuple[str, ...]) -> tuple[str, ...]:
-    if "" in marks:
-        raise ValueError("an empty mark would end every response at its beginning; leave it out")
-    return marks
-
-
-Marks = Annotated[tuple[str, ...], AfterValidator(_no_empty_mark)]
 
 
 class Run(Section):
@@ -69,6 +57,8 @@ class Model(Section):
     """A Hugging Face causal LM, local folder or hub id; empty: a new small Llama with a tokenizer of its own."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights of a model that is loaded."""
+    prompt: PromptForm = "completion"
+    """How it is asked: the problem's prompt as it is, the paper's docstring before the signature, or its own chat template."""
     vocabulary_tokens: Count = 768
     """Size of the new tokenizer; this and all that follow are of a new model."""
     width: Count = 192
@@ -79,6 +69,12 @@ class Model(Section):
     """Attention heads of each layer."""
     context_tokens: Count = 256
     """Longest prompt and response together."""
+
+    @model_validator(mode="after")
+    def _a_new_model_knows_no_chat(self) -> "Model":
+        if self.prompt == "chat" and not self.path:
+            raise ValueError('a new model has no chat template; set model.prompt to "completion", or model.path')
+        return self
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "Model":
@@ -98,25 +94,6 @@ class Sft(Section):
     """From the first step on it falls linearly to a twentieth; the warm-up is a factor on top, so the peak is a little lower."""
     warmup_steps: CountOrNone = 20
     """Steps in which the rate grows from nothing."""
-
-
-class Sampling(Section):
-    temperatures: Annotated[tuple[Positive, ...], AfterValidator(_at_least_one)] = (0.4, 0.8, 1.2)
-    """Each task is sampled at every one of them."""
-    samples_per_temperature: Count = 1
-    """Candidates of one task at each temperature."""
-    top_p: Share = 1.0
-    """Only the likeliest tokens that together have this probability are sampled; 1.0: all."""
-    max_response_tokens: Count = 80
-    """A candidate that reaches it is cut off, and so is not ranked."""
-    batch_rows: Count = 128
-    """Candidates sampled at once."""
-    stop_at: Marks = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
-    """A response ends before the first of these: what follows is not part of the function."""
-
-    def temperatures_of_task(self) -> tuple[float, ...]:
-        """The temperature of each candidate of a task."""
-        return tuple(t for t in self.temperatures for _ in range(self.samples_per_temperature))
 
 
 class Scoring(Section):
@@ -176,6 +153,7 @@ class Recipe(Section):
     model: Model = Model()
     sft: Sft = Sft()
     sampling: Sampling = Sampling()
+    openai: Openai = Openai()
     scoring: Scoring = Scoring()
     objective: Objective = Rrtf()
     training: Training = Training()
@@ -187,6 +165,19 @@ class Recipe(Section):
             raise ValueError("a new model needs a supervised start: set sft.epochs and tasks.start above 0, or model.path")
         if self.sft.epochs and not self.tasks.start:
             raise ValueError("a supervised start needs tasks: set tasks.start above 0, or sft.epochs to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _servers_follow_the_model(self) -> "Recipe":
+        if self.sampling.sampler != "openai":
+            return self
+        if not self.openai.addresses:
+            raise ValueError('openai.addresses is empty: say where the servers are, such as ["http://localhost:8000/v1"]')
+        if not self.openai.reload and (self.sft.epochs or self.training.rounds > 1):
+            raise ValueError(
+                "servers that keep their weights can sample only one round, from the model as it came: "
+                "set openai.reload to true, or sft.epochs to 0 and training.rounds to 1"
+            )
         return self
 
     @model_validator(mode="after")

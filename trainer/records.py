@@ -19,6 +19,8 @@ class Request:
     task_id: str
     prompt: str
     temperature: float
+    teacher: bool = False
+    """Whether a teacher is asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +32,16 @@ class Candidate:
     completion: str
     temperature: float
     seed: int
-    """Of the batch in which it was sampled."""
+    """Of the request, or of the batch in which it was sampled."""
     tokens: int
     """Sampled tokens, the end token included."""
     truncated: bool = False
     """Cut off by the token limit: executed, but never ranked."""
     teacher: bool = False
+    sampler: str = ""
+    """What sampled it, with its version; empty for a problem's own solution."""
+    model: str = ""
+    """The revision of the model that wrote it: the hub's commit, or a hash of the folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

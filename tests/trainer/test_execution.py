@@ -10,7 +10,7 @@ from trainer.errors import ExecutionError
 from trainer.execution import execute_gold, sample_and_execute
 from trainer.recipe import Engine
 from trainer.records import Candidate, Request
-from trainer.sampler import Emit
+from trainer.sampling.sampler import Emit
 
 PROBLEMS = {name: problem(name) for name in ("a", "b")}
 REQUESTS = [Request(id=f"r/samples/{name}/{n}", task_id=name, prompt="", temperature=1.0) for name in PROBLEMS for n in range(3)]

@@ -7,38 +7,29 @@ seed, the stage and the batch's number.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from trainer.batches import pad_rows
-from trainer.extraction import extract
+from trainer.extraction import cut
 from trainer.language_model import LanguageModel
-from trainer.recipe import Sampling
-from trainer.records import Candidate, Request
+from trainer.records import Request
+from trainer.sampling.sampler import Emit, Origin
+from trainer.sampling.settings import Sampling
 from trainer.seeds import derive_seed
 
-type Emit = Callable[[Candidate], None]
-
 _LOOK_FOR_MARKS_EVERY = 8
-
-
-class Sampler(Protocol):
-    """Answers requests with candidates, in any order, until it is done or `stop` is set."""
-
-    def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None: ...
 
 
 class TransformersSampler:
     """The model in this process, for CPUs and small runs."""
 
-    def __init__(self, model: LanguageModel, settings: Sampling, *, seed: int, stage: str) -> None:
-        self._model = model
-        self._settings = settings
-        self._seed = seed
-        self._stage = stage
+    def __init__(self, model: LanguageModel, settings: Sampling, *, origin: Origin, seed: int, stage: str) -> None:
+        self._model, self._settings, self._origin = model, settings, origin
+        self._seed, self._stage = seed, stage
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None:
@@ -56,7 +47,7 @@ class TransformersSampler:
 
     def _sample_batch(self, batch: Sequence[Request], seed: int, emit: Emit, stop: threading.Event) -> None:
         rows = pad_rows(self._model, [(self._model.prompt_ids(request.prompt), ()) for request in batch])
-        hook = _LeaveWhenDone(self._model, self._settings, batch, seed, emit, stop, rows.tokens_NT.shape[1])
+        hook = _LeaveWhenDone(self._model, self._settings, self._origin, batch, seed, emit, stop, rows.tokens_NT.shape[1])
         torch.manual_seed(seed)
         tokens = self._model.network.generate(
             input_ids=rows.tokens_NT,
@@ -84,6 +75,7 @@ class _LeaveWhenDone(StoppingCriteria):
         self,
         model: LanguageModel,
         settings: Sampling,
+        origin: Origin,
         batch: Sequence[Request],
         seed: int,
         emit: Emit,
@@ -91,7 +83,7 @@ class _LeaveWhenDone(StoppingCriteria):
         prompt_columns: int,
     ) -> None:
         self._model, self._settings, self._batch, self._seed = model, settings, batch, seed
-        self._emit, self._stop, self._first = emit, stop, prompt_columns
+        self._origin, self._emit, self._stop, self._first = origin, emit, stop, prompt_columns
         self._left = [False] * len(batch)
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
@@ -111,19 +103,9 @@ class _LeaveWhenDone(StoppingCriteria):
                 self._leave(row, tokens[row, self._first :].tolist(), ended=False, last_chance=True)
 
     def _leave(self, row: int, ids: list[int], *, ended: bool, last_chance: bool) -> None:
-        completion, marked = extract(self._model.text(ids), self._settings.stop_at)
+        text, marked = cut(self._model.text(ids), self._settings.stop_at)
         if not (ended or marked or last_chance):
             return
         self._left[row] = True
         request = self._batch[row]
-        self._emit(
-            Candidate(
-                id=request.id,
-                task_id=request.task_id,
-                completion=completion,
-                temperature=request.temperature,
-                seed=self._seed,
-                tokens=len(ids),
-                truncated=not (ended or marked),
-            )
-        )
+        self._emit(self._origin.candidate(request, text, seed=self._seed, tokens=len(ids), truncated=not (ended or marked)))

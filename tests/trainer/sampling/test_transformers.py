@@ -6,9 +6,10 @@ import pytest
 
 from tests.trainer import small
 from trainer.language_model import LanguageModel
-from trainer.recipe import Sampling
 from trainer.records import Candidate, Request
-from trainer.sampler import TransformersSampler
+from trainer.sampling.sampler import Origin
+from trainer.sampling.settings import Sampling
+from trainer.sampling.transformers import TransformersSampler
 
 REQUESTS = [
     Request(id=f"{temperature}/{number}", task_id="t", prompt=small.TEXTS[number % 2][:14], temperature=temperature)
@@ -26,7 +27,8 @@ def sample(model: LanguageModel, *, seed: int = 1, stop: threading.Event | None 
     """Candidates in the order in which they left."""
     left: list[Candidate] = []
     chosen = Sampling.model_validate({"max_response_tokens": 12, "batch_rows": 4, **settings})
-    TransformersSampler(model, chosen, seed=seed, stage="test").sample(REQUESTS, left.append, stop or threading.Event())
+    sampler = TransformersSampler(model, chosen, origin=Origin(sampler="transformers", model="small"), seed=seed, stage="test")
+    sampler.sample(REQUESTS, left.append, stop or threading.Event())
     return left
 
 

@@ -1,0 +1,119 @@
+"""Whole runs, small, that sample in other ways than the embedded default; and what is said where a sampler is missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.trainer import small
+from tests.trainer.fakes import FakeExecutor
+from tests.trainer.sampling.completions_server import CompletionsServer, serving
+from trainer import family
+from trainer.language_model import load
+from trainer.main import main, run
+from trainer.recipe import Recipe
+from trainer.records import read_lines, write_lines
+from trainer.revision import revision
+from trainer.run_folder import open_run
+from trainer.screen import Screen
+
+
+@pytest.fixture
+def changes(tmp_path: Path) -> dict[str, Any]:
+    """A model and problems from files, and one round from the model as it came."""
+    small.model().save(tmp_path / "model")
+    write_lines(tmp_path / "problems.jsonl", family.generate({"start": 20}, 0))
+    return {
+        "tasks": {"problems": str(tmp_path / "problems.jsonl"), "train": 8, "held_out": 6},
+        "model": {"path": str(tmp_path / "model")},
+        "sft": {"epochs": 0},
+        "training": {"rounds": 1, "epochs": 1, "batch_tasks": 4},
+    }
+
+
+def run_once(tmp_path: Path, changes: dict[str, Any]) -> Path:
+    recipe = Recipe.model_validate({**small.recipe(tmp_path / "runs").model_dump(), **changes})
+    folder = open_run(recipe)
+    try:
+        run(recipe, folder, FakeExecutor().connect, Screen(Console(quiet=True)))
+    finally:
+        folder.close()
+    return folder.path
+
+
+def candidates(folder: Path, stage: str) -> list[dict[str, Any]]:
+    return [line["candidate"] for line in read_lines(folder / stage / "outcomes.jsonl")]
+
+
+def test_a_run_with_a_server(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The server samples the round; evaluations, which are compared, are sampled alike in this process."""
+    model = load(tmp_path / "model")
+    with serving(CompletionsServer(model)) as server:
+        sampling = {"sampler": "openai", "max_response_tokens": 12, "temperatures": (0.7, 1.0)}
+        folder = run_once(tmp_path, {**changes, "sampling": sampling, "openai": {"addresses": [server.address]}})
+        assert len(server.requests) == 8 * 2
+    [made_by] = {(c["sampler"], c["model"]) for c in candidates(folder, "round-1/samples")}
+    assert made_by == ("openai", revision(tmp_path / "model"))
+    for stage in ("start/evaluation", "round-1/evaluation"):
+        assert {c["sampler"].split()[0] for c in candidates(folder, stage)} == {"transformers"}
+
+
+def test_every_sample_names_the_model_that_wrote_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The hash of the folder from which it can be loaded again."""
+    folder = run_once(tmp_path, changes)
+    assert {c["model"] for c in candidates(folder, "start/evaluation")} == {revision(tmp_path / "model")}
+    assert {c["model"] for c in candidates(folder, "round-1/evaluation")} == {revision(folder / "round-1/model")}
+
+
+@pytest.mark.parametrize("form", ["docstring", "chat"])
+def test_a_model_is_trained_on_the_prompt_that_it_is_asked(tmp_path: Path, changes: dict[str, Any], form: str) -> None:
+    """Whatever the form of the prompt."""
+    model = load(tmp_path / "model")
+    model.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}\nassistant:"
+    model.save(tmp_path / "model")
+    long_enough_to_end = {"max_response_tokens": 60, "temperatures": (1.0,), "samples_per_temperature": 4}
+    folder = run_once(tmp_path, {**changes, "model": {**changes["model"], "prompt": form}, "sampling": long_enough_to_end})
+    [first, *_] = read_lines(folder / "round-1/samples/ranked.jsonl")
+    opens = {"docstring": '"""', "chat": "Solve this task"}
+    assert first["prompt"].startswith(opens[form])
+
+
+def test_a_revision_changes_with_the_weights_alone(tmp_path: Path) -> None:
+    """Not with what else lies in the folder."""
+    small.model().save(tmp_path / "a")
+    small.model().save(tmp_path / "b")
+    small.model(seed=1).save(tmp_path / "c")
+    (tmp_path / "b" / "time.json").write_text(json.dumps({"seconds": 3}))
+    assert revision(tmp_path / "a") == revision(tmp_path / "b") != revision(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["openai.addresses=[]"], "openai.addresses is empty: say where the servers are"),
+        (['openai.addresses=["localhost:8000"]'], "an address is that of an API, such as http://localhost:8000/v1"),
+        (["sft.epochs=8"], "set openai.reload to true, or sft.epochs to 0 and training.rounds to 1"),
+        ([], "openai.addresses: no server answers at http://127.0.0.1:9/v1 (All connection attempts failed); start one there"),
+    ],
+)
+def test_a_server_that_is_missing_is_one_line_and_leaves_nothing(
+    tmp_path: Path, overrides: list[str], wanted: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked for before a folder is made; exit code 2."""
+    small.model().save(tmp_path / "model")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    settings = ["sampling.sampler=openai", "sft.epochs=0", "training.rounds=1", f"model.path={tmp_path}/model"]
+    lengths = [
+        "tasks.train=8",
+        "tasks.held_out=4",
+        "sampling.max_response_tokens=8",
+        'openai.addresses=["http://127.0.0.1:9/v1"]',
+    ]
+    assert main([f"--set={override}" for override in [*settings, *lengths, *overrides]]) == 2
+    message = capsys.readouterr().err.strip()
+    assert wanted in message
+    assert len(message.splitlines()) == 1
+    assert list((tmp_path / "here").iterdir()) == []

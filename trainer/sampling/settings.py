@@ -1,0 +1,81 @@
+"""What the samplers of a recipe can be told: plain data, one class for each section. Needs no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from trainer.section import Count, Positive, Section, Share
+
+SamplerName = Literal["transformers", "vllm", "openai"]
+Ask = Literal["tokens", "text", "chat"]
+
+
+def _at_least_one(temperatures: tuple[float, ...]) -> tuple[float, ...]:
+    if not temperatures:
+        raise ValueError("without a temperature there is no candidate; give at least one, such as [0.8]")
+    return temperatures
+
+
+def _no_empty_mark(marks: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in marks:
+        raise ValueError("an empty mark would end every response at its beginning; leave it out")
+    return marks
+
+
+Marks = Annotated[tuple[str, ...], AfterValidator(_no_empty_mark)]
+
+
+class Sampling(Section):
+    sampler: SamplerName = "transformers"
+    """What samples: transformers in this process, vLLM in this process, or a server (section openai)."""
+    temperatures: Annotated[tuple[Positive, ...], AfterValidator(_at_least_one)] = (0.4, 0.8, 1.2)
+    """Each task is sampled at every one of them."""
+    samples_per_temperature: Count = 1
+    """Candidates of one task at each temperature."""
+    top_p: Share = 1.0
+    """Only the likeliest tokens that together have this probability are sampled; 1.0: all."""
+    max_response_tokens: Count = 80
+    """A candidate that reaches it is cut off, and so is not ranked."""
+    batch_rows: Count = 128
+    """Candidates sampled at once."""
+    stop_at: Marks = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
+    """A response ends before the first of these: what follows is not part of the function."""
+
+    def temperatures_of_task(self) -> tuple[float, ...]:
+        """The temperature of each candidate of a task."""
+        return tuple(t for t in self.temperatures for _ in range(self.samples_per_temperature))
+
+
+def _of_http(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(address.startswith(("http://", "https://")) for address in addresses):
+        raise ValueError("an address is that of an API, such as http://localhost:8000/v1")
+    return addresses
+
+
+Addresses = Annotated[tuple[str, ...], AfterValidator(_of_http)]
+
+
+class Server(Section):
+    """Servers that speak OpenAI's API and serve the same model."""
+
+    addresses: Addresses = ()
+    """Where the API is, such as http://localhost:8000/v1; requests are shared among all of them."""
+    model: str = ""
+    """The name under which they serve the model; empty: the only one they serve."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Variable of the environment that holds the key, where one is needed; keys never stand in a recipe."""
+    requests_at_once: Count = 64
+    """Requests under way at one address; `vllm serve` makes batches of them."""
+    timeout_ms: Count = 600_000
+    """For one response."""
+    retry_ms: Count = 300_000
+    """How long a request is repeated while servers throttle, fail or are gone; then the run ends, and can be continued."""
+
+
+class Openai(Server):
+    """Where sampling.sampler is openai."""
+
+    ask: Ask = "tokens"
+    """Prompts go as tokens of the model's tokenizer, as text, or as a chat message that the server puts into a template."""
+    reload: bool = False
+    """The servers take up the weights of each round: `vllm serve` with VLLM_SERVER_DEV_MODE=1 that sees the run's folder."""
