@@ -1,8 +1,11 @@
-"""The system call filter, as the BPF program that a cell installs.
+"""The system call filters of a slot and of its cells, as BPF programs.
 
-What syscalls.txt lists is allowed, what it does not list answers ENOSYS, which is what a kernel that lacks the
-call would say, so that libraries fall back to older calls. Three calls are decided by their argument or refused
-by name. A call of another architecture (32-bit calls on a 64-bit kernel) kills the process.
+    slot filter    what syscalls.txt lists, and what it takes to close a cell off: installed once, by the zygote
+    cell filter    takes the latter away again: a short one, because the kernel compiles it anew for every cell
+
+A cell has both, and a call is allowed where both allow it: so a cell may call what is listed. Anything else answers ENOSYS,
+which is what a kernel that lacks the call would say, so that libraries fall back to older calls. Three calls are decided by their
+argument or refused by name. A call of another architecture (32-bit calls on a 64-bit kernel) kills the process.
 """
 
 import errno
@@ -27,15 +30,17 @@ class _Architecture:
     clone: int
     clone3: int
     socket: int
+    closing_off: tuple[int, ...]
+    """mount, unshare, setns, capset."""
 
 
 ARCHITECTURES = {
-    "x86_64": _Architecture(audit=0xC000003E, column=1, clone=56, clone3=435, socket=41),
-    "aarch64": _Architecture(audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198),
+    "x86_64": _Architecture(audit=0xC000003E, column=1, clone=56, clone3=435, socket=41, closing_off=(165, 272, 308, 126)),
+    "aarch64": _Architecture(audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198, closing_off=(40, 97, 268, 91)),
 }
 
 
-def filter_program(machine: str | None = None) -> bytes:
+def slot_filter(machine: str | None = None) -> bytes:
     """The BPF instructions for this machine's architecture. Raises KeyError for one that is not known."""
     architecture = ARCHITECTURES[machine or platform.machine()]
     head = [
@@ -54,10 +59,18 @@ def filter_program(machine: str | None = None) -> bytes:
         _refuse(errno.EAFNOSUPPORT),
         _jump(_RETURN, _ALLOW),
     ]
-    return b"".join(head + _search(_edges(_allowed(architecture) - {architecture.clone3}), allowed=False))
+    allowed = _listed(architecture) - {architecture.clone3} | set(architecture.closing_off)
+    return b"".join(head + _search(_edges(allowed), allowed=False))
 
 
-def _allowed(architecture: _Architecture) -> set[int]:
+def cell_filter(machine: str | None = None) -> bytes:
+    """As `slot_filter`, which has to be there already: what it refuses, calls of other architectures included, stays refused."""
+    calls = ARCHITECTURES[machine or platform.machine()].closing_off
+    refused = [_jump(_JUMP_EQUAL, call, len(calls) - index, 0) for index, call in enumerate(calls)]
+    return b"".join([_jump(_LOAD, _NUMBER), *refused, _jump(_RETURN, _ALLOW), _refuse(errno.ENOSYS)])
+
+
+def _listed(architecture: _Architecture) -> set[int]:
     numbers = set()
     for line in resources.files(__package__).joinpath("syscalls.txt").read_text().splitlines():
         fields = line.split()

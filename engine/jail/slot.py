@@ -9,7 +9,6 @@ bounded, and believed no more than the process that could have written it.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import os
@@ -162,7 +161,7 @@ class Slot:
     async def _warm_up(self, settings: SlotSettings) -> None:
         greeting = {
             "preload": list(settings.preload),
-            "seccomp": base64.b64encode(seccomp.filter_program()).decode(),
+            "filters": [seccomp.slot_filter(), seccomp.cell_filter()],
             "ids": policy.cell_ids(),
             "limit_by_rlimits": self._group is None,
             "cores": os.cpu_count() or 1,
@@ -171,7 +170,7 @@ class Slot:
         }
         try:
             async with asyncio.timeout(_START_TIME_S):
-                self._control.send(json.dumps(greeting).encode())
+                self._control.send(packed(greeting))
                 for order in settings.rehearsals:
                     await self.run(order)
                 answer = await self._answer(_START_TIME_S)

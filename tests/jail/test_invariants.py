@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -183,6 +184,22 @@ def test_programs_find_the_stated_environment_and_no_other(jails):
     """Also in the memory that the kernel shows: what the zygote itself was started with is gone."""
     report = jails.run("import os; print(*sorted(os.environ)); import ctypes; print(ctypes.CDLL(None).getenv(b'LD_BIND_NOW'))")
     assert report.stdout.decode().split("\n")[:2] == [" ".join(sorted(ENVIRONMENT)), "0"], report
+
+
+def test_a_program_is_what_an_interpreter_would_have_made_of_it(jails):
+    """Though it was forked from one that had done other things before."""
+    program = """
+        import gc, os, random, sys, threading
+        print(threading.main_thread().native_id == threading.get_native_id() == os.getpid(), threading.active_count())
+        print(__name__, sys.modules["__main__"].__dict__ is globals(), sys.argv, gc.isenabled())
+        print(sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno(), sys.stdout is sys.__stdout__)
+        print([name for name in sys.modules if name.partition(".")[0] == "inside"])
+        print(random.random(), file=sys.stderr)
+    """
+    reports = [jails.run(textwrap.dedent(program)) for _ in range(4)]
+    for report in reports:
+        assert report.stdout.decode().splitlines() == ["True 1", "__main__ True ['solution.py'] True", "0 1 2 True", "[]"]
+    assert len({report.stderr for report in reports}) == 4
 
 
 def belongings(pid):

@@ -6,6 +6,7 @@ returned data, {"index", "opaque"} for one that returned something else, and for
 {"stage": "compile" | "run" | "call", "exception": name, "errno": number, "error": text}, with an index where it was a call.
 """
 
+import _thread
 import atexit
 import builtins
 import contextlib
@@ -37,8 +38,6 @@ _REHEARSALS = 16
 """As many runs as it takes until the interpreter has specialised what it runs."""
 _LARGEST_STATUS = 1 << 63
 _BUFFERED = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
-_own_modules: list[str] = []
-"""Names that a program may use for modules of its own."""
 
 
 def _stream(fd: int, mode: str, name: str, errors: str, *, line_buffering: bool = False) -> io.TextIOWrapper:
@@ -60,7 +59,6 @@ _STREAMS = (
 
 def rehearse() -> None:
     """Do, in the zygote, what every cell does: what runs for the first time is slow, and writes to memory that is shared."""
-    _own_modules.extend(name for name in sys.modules if name.partition(".")[0] == __package__)
     for _ in range(_REHEARSALS):
         module = types.ModuleType("rehearsal")
         exec(compile(b"def f(x):\n    return [x]\n", FILE, "exec", dont_inherit=True), module.__dict__)
@@ -112,15 +110,17 @@ class CandidateSide(Conversation):
         return trace_of(error)
 
 
-def start_afresh() -> None:
-    """Streams, `__main__` and generators of random numbers as a new interpreter would have them, as far as no program matters."""
+def settle() -> None:
+    """Streams, arguments and `__main__` as a new interpreter would have them: once, in the zygote."""
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = _STREAMS  # type: ignore[misc]
-    if "numpy.random" in sys.modules:  # `random` seeds itself anew in every fork
-        sys.modules["numpy.random"].seed()
-    for name in _own_modules:
-        del sys.modules[name]  # so that a program may have modules of these names
     sys.argv = [FILE]
     sys.modules["__main__"] = types.ModuleType("__main__")
+
+
+def start_afresh() -> None:
+    """What a new interpreter has and a forked one has not."""
+    if "numpy.random" in sys.modules:  # sharing.fork seeds `random`
+        sys.modules["numpy.random"].seed()
     gc.enable()
 
 
@@ -233,14 +233,16 @@ def _exit_code(leaving: SystemExit) -> int:
 def _leave(code: int, script: types.ModuleType | None = None) -> NoReturn:
     """End as an interpreter does, without the time that it takes to tear one down."""
     try:
-        if script is not None:
+        if script is not None and _thread._count():
             threading._shutdown()  # type: ignore[attr-defined]  # joins the threads that are no daemons
         atexit._run_exitfuncs()
-        _flush_all()
+        # Of the program's own making: what was there before the fork is frozen.
+        files = [thing for thing in gc.get_objects() if type(thing) in _BUFFERED]
+        _flush(files)
         if script is not None:
             _let_go(script)
             with contextlib.suppress(Exception):  # what went may have closed what it wrote to
-                _flush_all()
+                _flush(files)
     except BaseException as error:
         code = code or 120  # what an interpreter says when its last flush fails
         with open(2, "wb", buffering=0, closefd=False) as stderr:
@@ -255,12 +257,11 @@ def _let_go(script: types.ModuleType) -> None:
         script.__dict__[name] = None
 
 
-def _flush_all() -> None:
-    """Write out what the program's open files hold back; only standard streams that are still there may fail at it."""
-    for file in gc.get_objects():  # of the program's own making: what was there before the fork is frozen
-        if type(file) in _BUFFERED:
-            with contextlib.suppress(Exception):
-                file.flush()
+def _flush(files: list[Any]) -> None:
+    """Write out what open files hold back; only standard streams that are still there may fail at it."""
+    for file in files:
+        with contextlib.suppress(Exception):
+            file.flush()
     for stream in (sys.stdout, sys.stderr, *_STREAMS[1:]):
         if stream is not None and not stream.closed:
             stream.flush()

@@ -10,12 +10,12 @@ import gc
 import os
 import random
 import sys
-import threading
 import types
 
 _COUNT_OF_NONE = ctypes.c_uint32.from_address(id(None)).value
 """The reference count of an object that is immortal by birth."""
 _fork = ctypes.PyDLL(None, use_errno=True).fork
+_SEED_BYTES = 32
 _CODE_PARTS = ("co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")
 
 
@@ -51,11 +51,12 @@ def _make_immortal(rest: list[object]) -> None:
 
 
 def fork() -> int:
-    """`os.fork` for a process with a single thread: without what Python does for the others. Raises OSError."""
+    """`os.fork` for a process with a single thread whose children are init of a new pid namespace, as it is of its own: without
+    what Python does for other threads and other ids. Raises OSError.
+    """
     pid: int = _fork()
     if pid < 0:
         raise OSError(ctypes.get_errno(), f"fork: {os.strerror(ctypes.get_errno())}")
     if pid == 0:
-        random.seed()
-        threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
+        random.seed(int.from_bytes(os.getrandom(_SEED_BYTES)))  # what it takes by itself is 2.5 KB, and slow
     return pid

@@ -18,11 +18,9 @@ What a cell needs before the program is made while nobody waits for it: after an
 They have shut themselves off and wait for a word; none of them has seen another program, and what arming costs counts for nobody.
 """
 
-import base64
 import importlib
 import json
 import marshal
-import mmap
 import os
 import select
 import signal
@@ -30,6 +28,7 @@ import socket
 import struct
 import sys
 import time
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
@@ -50,6 +49,8 @@ _LOOK_NS = 50_000_000
 """How often to look at the outputs of a program that runs long."""
 _BOUNDED = ("stdin", "stdout", "stderr", "report")
 """The memory files that a program may write to, in the order of an order's bounds."""
+_own_modules: dict[str, types.ModuleType] = {}
+"""Those of this package: a program may have modules of these names, so only examiners find them where imports look."""
 
 
 class Process:
@@ -119,7 +120,7 @@ class Zygote:
         self._fds = fds
         self._bars = bars
         self._meter = meter
-        self._marks = mmap.mmap(-1, len(_NEITHER_ENTERED))
+        self._marks = os.memfd_create("marks", os.MFD_CLOEXEC)
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._message = bytearray(_MESSAGE_BYTES)
         self._poll = select.poll()
@@ -173,7 +174,7 @@ class Zygote:
         return armed.processes
 
     def _arm(self, kind: str, limits: dict[str, Any]) -> Armed:
-        self._marks[:] = _NEITHER_ENTERED
+        os.pwrite(self._marks, _NEITHER_ENTERED, 0)
         self._meter.start()
         go, word = os.pipe()
         if kind == PROGRAM:
@@ -205,9 +206,9 @@ class Zygote:
 
     def _enter(self, mark: int, limits: dict[str, Any], go: int, orders: int, keep: list[int]) -> Any:
         """Close the cell off and wait for the word; returns what the file `orders` then says."""
-        enter(self._bars, mark, limits, [go, orders, *keep])
-        _ENTERED.pack_into(self._marks, mark * _ENTERED.size, time.process_time_ns())
-        self._marks.close()
+        enter(self._bars, mark, limits, [go, orders, self._marks, *keep])
+        os.pwrite(self._marks, _ENTERED.pack(time.process_time_ns()), mark * _ENTERED.size)
+        os.close(self._marks)
         if not os.read(go, 1):
             os._exit(0)
         work = marshal.loads(os.pread(orders, os.fstat(orders).st_size, 0))
@@ -224,6 +225,7 @@ class Zygote:
         candidate.run(work, report, sock)
 
     def _be_examiner(self, limits: dict[str, Any], go: int, sock: socket.socket | None) -> NoReturn:
+        sys.modules.update(_own_modules)
         nothing = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):
             os.dup2(nothing, fd)
@@ -256,8 +258,11 @@ class Zygote:
                 look_ns = self._look(processes, order, started_ns, delays)
 
     def _reopened(self, name: str) -> int:
-        """The memory file with a position, flags, locks and an owner that no other cell has or leaves behind."""
-        return os.open(f"/proc/self/fd/{self._fds[name]}", os.O_RDWR | (0 if name == "stdin" else os.O_APPEND))
+        """The memory file with a position, flags, locks and an owner that no other cell has or leaves behind.
+
+        By the entry of process 1, this one: /proc would first have to make those of a new process.
+        """
+        return os.open(f"/proc/1/fd/{self._fds[name]}", os.O_RDWR | (0 if name == "stdin" else os.O_APPEND))
 
     def _cut_files(self, bounds: list[int]) -> None:
         """To a byte more than their bounds where they are longer, which is how the engine knows of it."""
@@ -291,7 +296,7 @@ class Zygote:
         return max(0, used_ns - self._entered_ns(process))
 
     def _entered_ns(self, process: Process) -> int:
-        entered: int = _ENTERED.unpack_from(self._marks, process.mark * _ENTERED.size)[0]
+        entered: int = _ENTERED.unpack(os.pread(self._marks, _ENTERED.size, process.mark * _ENTERED.size))[0]
         return entered
 
     def _account(self, process: Process, started_ns: int, used_ns: int) -> bytes:
@@ -309,17 +314,21 @@ class Zygote:
 def main(fds: dict[str, int]) -> None:
     """Warm up as the first message says, rehearse with the orders that follow it, report ready, obey."""
     control = socket.socket(fileno=fds["control"])
-    settings = json.loads(control.recv(1 << 16))
+    settings = marshal.loads(control.recv(1 << 16))
     for name in settings["start_environment"]:
         del os.environ[name]
     sys.path[0] = HOME  # where a program's own modules lie
     for name in settings["preload"]:
         importlib.import_module(name)
-    bars = Bars(Filter(base64.b64decode(settings["seccomp"])), settings["ids"], settings["limit_by_rlimits"])
+    slot_filter, cell_filter = map(Filter, settings["filters"])
+    bars = Bars(slot_filter, cell_filter, settings["ids"], settings["limit_by_rlimits"])
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
     bar_for_good(bars)
+    candidate.settle()
     candidate.rehearse()
     zygote.rehearse(settings["rehearsals"])
+    for name in [name for name in sys.modules if name.partition(".")[0] == __package__]:
+        _own_modules[name] = sys.modules.pop(name)
     sharing.freeze()
     control.send(json.dumps({"ready": sys.version.split()[0]}).encode())
     zygote.serve()
