@@ -1,7 +1,8 @@
 """Runs one job in one slot: makes the orders, gives the accounts to the judges, puts the report together.
 
 no tests        one order, FINISHED at best
-stdin/stdout    one order per test, each in a fresh cell; the output is compared here
+stdin/stdout    one order per test, each in a fresh cell; the output is compared here. Where there are many, the program is
+                compiled once, in a cell that does not run it, so that no test tells the next one anything
 functions       one order; the results are decoded and compared here
 asserts         as functions where they are but calls, else one order with an examiner, whose findings are judged
 """
@@ -34,6 +35,8 @@ type Run = Callable[[Order], Awaitable[Account]]
 
 _INDEX = re.compile(rb'\{"index": (\d{1,9}), ')
 _OPAQUE = re.compile(rb'\{"index": \d{1,9}, "opaque": ')
+_COMPILED_BEHIND, _COMPILED_FOR = 2, 8
+"""Tests before the program is compiled once for all that follow, since many programs fail the first; tests that make it pay."""
 _RESULTS = 1_000
 """Results of single asserts that a report lists at most; the counts are always whole."""
 
@@ -57,8 +60,13 @@ async def execute(job: Job, run: Run, prepared: PreparedTests) -> Report:
 async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
     outcomes: list[Outcome] = []
     accounts: list[Account] = []
+    compilation: list[Account] = []
+    code = b""
     for test in tests.tests:
-        account = await run(orders.script_order(job, test.stdin))
+        if len(outcomes) == _COMPILED_BEHIND and len(tests.tests) >= _COMPILED_BEHIND + _COMPILED_FOR:
+            compilation = [await run(orders.compilation_order(job))]
+            code = _code(compilation[0])
+        account = await run(orders.script_order(job, test.stdin, code))
         outcome = verdict.failure(account, job.limits)
         if outcome is None:
             difference = compare.stdout_difference(tests.compare, test.expected_stdout, account.stdout)
@@ -68,7 +76,13 @@ async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
         if outcome.verdict is Verdict.COMPILE_ERROR or _stops(job, outcome):
             break
     times = [account.candidate.cpu_ns / 1e6 for account in accounts]
-    return _tested(job, accounts, outcomes, len(tests.tests), times)
+    return _tested(job, compilation + accounts, outcomes, len(tests.tests), times)
+
+
+def _code(compilation: Account) -> bytes:
+    """The compiled program, which means nothing here; empty where there is none, and then every test compiles it."""
+    is_whole = compilation.candidate.status == 0 and compilation.report_bytes == len(compilation.report)
+    return compilation.report if is_whole else b""
 
 
 def _called(job: Job, calls: Calls, account: Account) -> Report:

@@ -10,14 +10,19 @@ from engine.jail.slot import Order
 from engine.records import AssertTests, Job, Limits, StopRule
 
 
-def script_order(job: Job, stdin: bytes) -> Order:
-    """Run the program by itself."""
-    return Order(kind=PROGRAM, limits=job.limits, work=_work(job, "script"), stdin=stdin)
+def script_order(job: Job, stdin: bytes, code: bytes = b"") -> Order:
+    """Run the program by itself; from its `code` where it was compiled before."""
+    return Order(kind=PROGRAM, limits=job.limits, work=_work(job, "script", code=code), stdin=stdin)
+
+
+def compilation_order(job: Job) -> Order:
+    """Compile the program and do not run it."""
+    return Order(kind=PROGRAM, limits=job.limits, work=_work(job, "compilation"))
 
 
 def calls_order(job: Job, calls: Calls) -> Order:
     """Load the program, then make the calls."""
-    return Order(kind=PROGRAM, limits=job.limits, work=_work(job, "functions", calls.work), stdin=job.stdin)
+    return Order(kind=PROGRAM, limits=job.limits, work=_work(job, "functions", calls=calls.work), stdin=job.stdin)
 
 
 def preparation_order(tests: AssertTests, stop: StopRule) -> Order:
@@ -36,6 +41,6 @@ def examination(tests: AssertTests, prepared: bytes) -> bytes:
     return packed({"prepared": prepared, "code": tests.code, "entry_points": tests.entry_points, "check": tests.check})
 
 
-def _work(job: Job, kind: str, calls: bytes = b"") -> bytes:
+def _work(job: Job, kind: str, *, calls: bytes = b"", code: bytes = b"") -> bytes:
     source = job.program if isinstance(job.program, bytes) else job.program.encode("utf-8", "surrogatepass")
-    return packed({"kind": kind, "source": source, "files": dict(job.files), "calls": calls})
+    return packed({"kind": kind, "source": source, "files": dict(job.files), "calls": calls, "code": code})

@@ -182,6 +182,42 @@ async def test_the_right_output_does_not_excuse_the_end():
         assert (report.verdict, report.tests_passed) == (found, 0)
 
 
+MANY = StdioTests(tests=(StdioTest(expected_stdout=b"x"),) * 10)
+RIGHT = account(stdout=b"x")
+
+
+async def test_a_program_with_many_tests_is_compiled_once_after_the_first_ones():
+    """What came of it goes into the later orders; it is no test, and what it took is counted."""
+    report, slot = await executed(MANY, RIGHT, RIGHT, account(report=b"code"), *[RIGHT] * 8)
+    works = [work_of(order) for order in slot.orders]
+    assert [work["kind"] for work in works] == ["script"] * 2 + ["compilation"] + ["script"] * 8
+    assert [work["code"] for work in works] == [b""] * 3 + [b"code"] * 8
+    assert (report.verdict, report.tests_passed, report.tests_total) == (PASSED, 10, 10)
+    assert report.cpu_time_ms == 11 * 5.0
+    assert sum(test.cpu_time_ms for test in report.tests) == 10 * 5.0
+
+
+async def test_a_program_that_fails_the_first_of_many_tests_is_compiled_for_nobody():
+    report, slot = await executed(MANY, account(stdout=b"y"))
+    assert (report.verdict, len(slot.orders)) == (WRONG, 1)
+
+
+async def test_a_program_with_few_tests_is_not_compiled_ahead():
+    _, slot = await executed(StdioTests(tests=MANY.tests[:9]), *[RIGHT] * 9)
+    assert {work_of(order)["kind"] for order in slot.orders} == {"script"}
+
+
+@pytest.mark.parametrize(
+    "compilation",
+    [account(candidate={"status": 1}, report=b"said"), account(report=b"cut", report_bytes=99)],
+    ids=["failed", "cut"],
+)
+async def test_where_compiling_ahead_fails_every_test_does_it_for_itself(compilation):
+    report, slot = await executed(MANY, RIGHT, RIGHT, compilation, *[RIGHT] * 8)
+    assert report.verdict is PASSED
+    assert {work_of(order)["code"] for order in slot.orders} == {b""}
+
+
 async def test_times_are_those_of_each_test_and_their_sum():
     """Of memory it is the most, and outputs are those of the run that came last."""
     accounts = [

@@ -252,3 +252,32 @@ def test_a_traceback_shows_the_programs_own_files(jails):
     report = jails.run("import json\njson.loads('{')")
     assert report.error.splitlines()[1:3] == ['  File "solution.py", line 2, in <module>', "    json.loads('{')"]
     assert "/json/" not in report.error
+
+
+@pytest.mark.parametrize("stop", list(StopRule))
+def test_a_program_with_many_tests_behaves_in_the_last_one_as_in_the_first(jails, stop):
+    """Although it is compiled only once: the same names, the same traceback, and nothing of an earlier test is left."""
+    program = """
+from __future__ import annotations
+import os, sys
+def f(x: undefined) -> undefined:
+    "Kept."
+    return 1 / x
+seen = os.path.exists("left")
+open("left", "w").close()
+print(__name__, __file__, f.__doc__, f.__annotations__, sys.argv, seen)
+f(int(input()))
+"""
+    right = b"__main__ solution.py Kept. {'x': 'undefined', 'return': 'undefined'} ['solution.py'] False"
+    tests = tuple(StdioTest(stdin=b"%d" % (number != 9), expected_stdout=right) for number in range(12))
+    report = jails.run(program, tests=StdioTests(tests=tests), stop=stop)
+    assert [test.verdict for test in report.tests[:9]] == [Verdict.PASSED] * 9
+    assert report.tests[9].verdict is report.verdict is Verdict.RUNTIME_ERROR
+    assert report.error.splitlines()[-2:] == ["           ~~^~~", "ZeroDivisionError: division by zero"]
+    assert "return 1 / x" in report.error
+
+
+def test_a_program_that_is_no_python_fails_many_tests_at_once(jails):
+    tests = StdioTests(tests=(StdioTest(expected_stdout=b""),) * 12)
+    report = jails.run("print(", tests=tests, stop=StopRule.RUN_ALL)
+    assert report.verdict is report.tests[0].verdict is Verdict.COMPILE_ERROR

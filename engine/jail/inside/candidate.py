@@ -1,9 +1,10 @@
 """Runs the program, in its cell. Everything this process says afterwards is the program's word, not ours.
 
 Three ways to run, by the kind of its tests: as a script; as a module whose function is called with each test's
-arguments; as a module whose objects the examiner asks for. The report is lines of JSON: {"index", "ok", "rows"} for a call that
-returned data, {"index", "opaque"} for one that returned something else, and for what goes wrong
-{"stage": "compile" | "run" | "call", "exception": name, "errno": number, "error": text}, with an index where it was a call.
+arguments; as a module whose objects the examiner asks for. Or it is only compiled, and its code is the report. Else that is
+lines of JSON: {"index", "ok", "rows"} for a call that returned data, {"index", "opaque"} for one that returned something else,
+and for what goes wrong {"stage": "compile" | "run" | "call", "exception": name, "errno": number, "error": text}, with an
+index where it was a call.
 """
 
 import _thread
@@ -75,7 +76,11 @@ def run(work: dict[str, Any], report_fd: int, sock: socket.socket | None) -> NoR
     module = _fresh_module("__main__" if work["kind"] == "script" else "solution")
     code = 0
     try:
-        compiled = _compile(work["source"], report_fd)
+        compiled = marshal.loads(work["code"]) if work["code"] else _compile(work["source"], report_fd)
+        if work["kind"] == "compilation":
+            _write(report_fd, marshal.dumps(compiled))
+            _leave(0)
+        linecache.cache[FILE] = (lambda: work["source"].decode("utf-8", "replace"),)  # for the traceback that there may be
         exec(compiled, module.__dict__)
         if work["kind"] == "functions":
             _call_each(marshal.loads(work["calls"]), module, report_fd)
@@ -134,11 +139,10 @@ def _fresh_module(module_name: str) -> types.ModuleType:
 def _compile(source: bytes, report_fd: int) -> types.CodeType:
     try:
         compiled: types.CodeType = compile(source, FILE, "exec", dont_inherit=True)
+        return compiled
     except BaseException as error:
         _tell(report_fd, "compile", error)
         _leave(1)
-    linecache.cache[FILE] = (lambda: source.decode("utf-8", "replace"),)  # for the traceback that there may be
-    return compiled
 
 
 def _call_each(work: dict[str, Any], module: types.ModuleType, report_fd: int) -> None:

@@ -36,19 +36,7 @@ def bar_for_good(bars: Bars) -> None:
     resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     if bars.ids is not None:
         os.setgroups([])
-        _keep_users([uid for uid, _ in bars.ids])
     kernel.install_seccomp(bars.slot_filter)
-
-
-def _keep_users(uids: list[int]) -> None:
-    """Keep the kernel's records of users that a cell becomes: it would make and drop one for every cell, which is slow.
-
-    A file that was opened by a user holds on to its record, so one stays open for each.
-    """
-    for uid in uids:
-        os.setresuid(uid, 0, 0)
-        os.open(os.devnull, os.O_RDONLY)
-    os.setresuid(0, 0, 0)
 
 
 def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> None:

@@ -16,6 +16,8 @@ _COUNT_OF_NONE = ctypes.c_uint32.from_address(id(None)).value
 """The reference count of an object that is immortal by birth."""
 _fork = ctypes.PyDLL(None, use_errno=True).fork
 _SEED_BYTES = 32
+_random = random.random.__self__  # type: ignore[attr-defined]  # the generator behind the functions of the module
+_seed = super(random.Random, _random).seed
 _CODE_PARTS = ("co_consts", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")
 
 
@@ -58,5 +60,5 @@ def fork() -> int:
     if pid < 0:
         raise OSError(ctypes.get_errno(), f"fork: {os.strerror(ctypes.get_errno())}")
     if pid == 0:
-        random.seed(int.from_bytes(os.getrandom(_SEED_BYTES)))  # what it takes by itself is 2.5 KB, and slow
+        _seed(int.from_bytes(os.getrandom(_SEED_BYTES)))  # `random` would take 2.5 KB by itself, which is slow
     return pid
