@@ -110,6 +110,7 @@ async def test_the_order_carries_the_job():
         "source": "print('\udc80')".encode("utf-8", "surrogatepass"),
         "files": {"a/b": b"c"},
         "calls": b"",
+        "code": b"",
     }
 
 
