@@ -16,7 +16,7 @@ from engine.jail.cgroups import EngineGroups, find_hierarchy, sweep
 from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotSettings
 from engine.jail.voices import listening
-from engine.pool import Pool
+from engine.pool import OpenSlot, Pool
 from engine.records import Description, Job, Language
 
 _REHEARSAL = orders.script_order(Job(id="rehearsal", program=""), b"")
@@ -36,6 +36,13 @@ def nsjail_path() -> Path:
 @contextlib.asynccontextmanager
 async def open_pool(config: EngineConfig) -> AsyncIterator[Pool]:
     """A pool of warm slots as configured. Raises JailUnavailable: there is no way to run a program without its jail."""
+    async with opening_slots(config) as open_slot, Pool.open(config.slots, open_slot, queue_size=config.queue_size) as pool:
+        yield pool
+
+
+@contextlib.asynccontextmanager
+async def opening_slots(config: EngineConfig) -> AsyncIterator[OpenSlot]:
+    """What opens the slots of an engine, by their numbers. They have to be closed before this is left."""
     nsjail, interpreter = nsjail_path(), Interpreter.of(config.candidate_python)
     groups = _groups(config)
     with listening() as voice:
@@ -54,8 +61,7 @@ async def open_pool(config: EngineConfig) -> AsyncIterator[Pool]:
                 raise JailUnavailable(f"slot {number} cannot be made: {error}; see: python -m engine doctor") from error
 
         try:
-            async with Pool.open(config.slots, open_slot, queue_size=config.queue_size) as pool:
-                yield pool
+            yield open_slot
         finally:
             if groups is not None:
                 groups.close()

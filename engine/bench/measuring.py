@@ -21,6 +21,7 @@ from engine.bench.load import measure_load
 from engine.bench.machine import cores, describe_machine
 from engine.bench.memory import measure_memory
 from engine.bench.results import Breakdown, Results, Round
+from engine.bench.stages import measure_stages
 from engine.bench.workloads import WORKLOADS, Workload, available, trivial, workload
 from engine.client import LocalEngine
 from engine.config import EngineConfig
@@ -169,10 +170,14 @@ class _Stand:
         self._bare.run(programs, turn)
         self._warm.run(programs, turn)
         each = 1000 / len(programs.jobs)
+        stages = measure_stages(self._config, programs)
         found = Breakdown(
             client=used.client * each,
             server=used.server * each,
+            orders=stages.orders * each,
+            verdicts=stages.verdicts * each,
             slots=used.slots * each,
+            cells=stages.cells * each,
             programs=sum(report.cpu_time_ms for report in door.reports) / len(door.reports),
             elapsed=seconds * cores() * each,
             bare_fork=self._bare.cpu_seconds * each,

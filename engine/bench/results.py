@@ -21,10 +21,16 @@ class Breakdown:
 
     client: float
     server: float
+    orders: float
+    """Of the server's: test code into orders, memory files, accounts, limits of the group; in a process without gRPC."""
+    verdicts: float
+    """Of the server's: comparisons and the report."""
     slots: float
     """All processes in the slots together, the zygotes' own work and the examiners included."""
+    cells: float
+    """Of the slots': a cell's own way from its fork to the program: namespaces, mounts, limits, filter."""
     programs: float
-    """Of that, what the reports say the programs themselves used."""
+    """Of the slots': what the reports say the programs themselves used, the end of their processes included."""
     elapsed: float
     """Wall time per program times the number of cores: what there was to use."""
     bare_fork: float

@@ -51,7 +51,8 @@ class SlotBroken(Exception):
 class ProcessAccount:
     """What the zygote saw of one process tree. `status` is the exit code, or minus the signal."""
 
-    entered: bool
+    entered_ns: int
+    """CPU time that it took to make the cell, which is not the program's; 0 where the program never began."""
     status: int
     killed: str
     cpu_ns: int
@@ -59,10 +60,22 @@ class ProcessAccount:
     max_rss_bytes: int
 
     @classmethod
-    def unpacked(cls, entered: bool, status: int, killed: int, cpu_ns: int, wall_ns: int, max_rss_bytes: int) -> "ProcessAccount":
+    def unpacked(cls, entered_ns: int, status: int, killed: int, *measured: int) -> "ProcessAccount":
         """From the numbers of a `PROCESS`. Raises IndexError."""
-        why = KILLED[killed]
-        return cls(entered=entered, status=status, killed=why, cpu_ns=cpu_ns, wall_ns=wall_ns, max_rss_bytes=max_rss_bytes)
+        cpu_ns, wall_ns, max_rss_bytes = measured
+        return cls(
+            entered_ns=entered_ns,
+            status=status,
+            killed=KILLED[killed],
+            cpu_ns=cpu_ns,
+            wall_ns=wall_ns,
+            max_rss_bytes=max_rss_bytes,
+        )
+
+    @property
+    def entered(self) -> bool:
+        """Whether the cell was made and the program began."""
+        return self.entered_ns > 0
 
 
 @dataclass(frozen=True, kw_only=True)

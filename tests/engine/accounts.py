@@ -6,7 +6,7 @@ from dataclasses import replace
 from engine.jail.inside.examiner import COUNTERS
 from engine.jail.slot import Account, ProcessAccount
 
-WELL = ProcessAccount(entered=True, status=0, killed="", cpu_ns=5_000_000, wall_ns=7_000_000, max_rss_bytes=1 << 20)
+WELL = ProcessAccount(entered_ns=1_000_000, status=0, killed="", cpu_ns=5_000_000, wall_ns=7_000_000, max_rss_bytes=1 << 20)
 
 
 def account(*, examiner=None, stdout=b"", stderr=b"", report=b"", findings=b"", candidate=None, **facts):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
@@ -16,10 +17,12 @@ from engine.bench.measuring import merged
 from engine.bench.plots import chart
 from engine.bench.results import LoadPoint, Machine, Memory, Results, Round
 from engine.bench.spread import Spread, percentile, ratios, slope, spread, upper_half
+from engine.bench.stages import measure_stages
 from engine.bench.tables import as_object, rounded
 from engine.bench.targets import Target, targets
 from engine.bench.workloads import mixed, new_tests, offered, sample, stdio, trivial, workload
 from engine.client import AssertTests, Verdict
+from engine.config import EngineConfig
 from engine.errors import BadConfig
 
 MACHINE = Machine(cores=2, model="one", memory_bytes=1, kernel="6", engine_python="3.12", candidate_python="3.12")
@@ -203,3 +206,12 @@ def test_the_smallest_workload_is_measured_by_every_contender(tmp_path):
     ]
     assert all(speed > 0 for speed in speeds.values())
     assert json.loads((tmp_path / "found" / "it.json").read_text())["machine"]["cores"] >= 1
+
+
+@pytest.mark.jail
+def test_the_stages_of_a_program_are_measured_apart():
+    """Each costs something, and making cells less than all that there was."""
+    began = time.process_time_ns()
+    stages = measure_stages(EngineConfig(slots=1), stdio(tests=3, count=2))
+    assert 0 < stages.orders + stages.verdicts < (time.process_time_ns() - began) / 1e9
+    assert 0 < stages.cells < 1

@@ -430,7 +430,7 @@ async def test_test_code_that_cannot_run_is_a_bad_job():
 async def test_a_cell_that_broke_is_no_verdict(tests):
     """Whoever runs the job learns that it was not the program's fault."""
     with pytest.raises(CellFailed):
-        await executed(tests, account(candidate={"entered": False, "status": 99}, examiner={}))
+        await executed(tests, account(candidate={"entered_ns": 0, "status": 99}, examiner={}))
 
 
 # What a candidate is told

@@ -52,7 +52,7 @@ class FakeSlot:
             self.broken = True
             raise SlotBroken("as ordered")
         if program == VANISHES:
-            return account(candidate={"entered": False, "status": 99})
+            return account(candidate={"entered_ns": 0, "status": 99})
         return account(candidate={"status": 3 if program == EXITS else 0})
 
     async def close(self):
@@ -485,7 +485,7 @@ async def test_a_slot_that_did_not_end_a_program_is_broken():
 
 
 async def test_what_is_no_account_breaks_the_slot():
-    of_no_known_reason = PROCESS.pack(True, 0, 200, 0, 0, 0)
+    of_no_known_reason = PROCESS.pack(1, 0, 200, 0, 0, 0)
     for answer in (b"", b"{", CANCEL, bytes(PROCESS.size - 1), of_no_known_reason):
         with a_slot_and_its_zygote() as (slot, zygote):
             zygote.send(answer) if answer else zygote.shutdown(socket.SHUT_WR)

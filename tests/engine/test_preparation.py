@@ -157,13 +157,13 @@ async def test_half_an_answer_is_none():
 
 async def test_a_cell_that_broke_is_the_engines_failure():
     """Even where it left something that looks like an answer."""
-    ended = account(candidate={"entered": False, "status": 99}, findings=READY + b"x")
+    ended = account(candidate={"entered_ns": 0, "status": 99}, findings=READY + b"x")
     with pytest.raises(CellFailed, match="exit code 99"):
         await PreparedTests().examination(asserts("a"), FIRST_FAILURE, FakeCell(ended=ended).run)
 
 
 @pytest.mark.parametrize(
-    "ended", [account(findings=UNUSABLE + b"SyntaxError"), account(candidate={"entered": False, "status": 99})]
+    "ended", [account(findings=UNUSABLE + b"SyntaxError"), account(candidate={"entered_ns": 0, "status": 99})]
 )
 async def test_failures_are_not_kept(ended):
     """What failed is tried again, and may then work."""

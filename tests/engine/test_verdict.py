@@ -122,14 +122,14 @@ def test_limits_hold_for_tests_that_passed(facts):
 @pytest.mark.parametrize("decide", [verdict.over_hard_limit, verdict.failure, verdict.left_early, verdict.examined])
 def test_a_cell_that_never_became_a_program_is_the_engines_failure(decide):
     """Not even an output over its limit makes it the program's."""
-    broken = account(candidate={"entered": False, "status": 99}, stderr=b"a cell could not be made\n", **OVER_OUTPUT)
+    broken = account(candidate={"entered_ns": 0, "status": 99}, stderr=b"a cell could not be made\n", **OVER_OUTPUT)
     with pytest.raises(CellFailed, match=r"^a cell could not be made$"):
         decide(broken, LIMITS)
 
 
 def test_a_silent_cell_is_named_by_its_exit_code():
     with pytest.raises(CellFailed, match=r"^exit code 99$"):
-        verdict.over_hard_limit(account(candidate={"entered": False, "status": 99}), LIMITS)
+        verdict.over_hard_limit(account(candidate={"entered_ns": 0, "status": 99}), LIMITS)
 
 
 # What ended the program
@@ -370,7 +370,7 @@ def test_a_program_that_is_gone_is_told_by_its_own_end():
 
 
 @pytest.mark.parametrize("left_over", [b"", b"{", b"\xff" * 100, b'{"state": "done"'])
-@pytest.mark.parametrize("examiner", [{}, {"status": -9}, {"status": 99, "entered": False}])
+@pytest.mark.parametrize("examiner", [{}, {"status": -9}, {"status": 99, "entered_ns": 0}])
 def test_findings_cut_off_never_pass(left_over, examiner):
     """An examiner that was killed left its counters and no word: that is a failure of the program's, or the engine's."""
     try:
@@ -427,8 +427,8 @@ def test_answers_that_crash_the_examiner_fail():
     ("examiner", "message"),
     [
         ({"status": -9}, "the examiner ended with signal SIGKILL"),
-        ({"status": 99, "entered": False}, "the examiner ended with exit code 99"),
-        ({"status": -11, "entered": False}, "the examiner ended with signal SIGSEGV"),
+        ({"status": 99, "entered_ns": 0}, "the examiner ended with exit code 99"),
+        ({"status": -11, "entered_ns": 0}, "the examiner ended with signal SIGSEGV"),
     ],
 )
 def test_an_examiner_that_broke_is_the_engines_failure(examiner, message):

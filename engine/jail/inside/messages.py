@@ -12,8 +12,9 @@ PROGRAM, EXAMINED, PREPARATION = "program", "examined", "preparation"
 """Kinds of orders: a candidate, a candidate with its examiner, test code to make ready."""
 KILLED = ("", "cpu", "wall", "output", "tests", "done", "cancelled")
 """Why the zygote ended a process; an account holds the index."""
-PROCESS = struct.Struct("=?iBqqq")
-"""entered, exit code or minus the signal, index in KILLED, CPU time in ns, wall time in ns, most resident bytes."""
+PROCESS = struct.Struct("=qiBqqq")
+"""CPU time in ns before the work began (0: it never did), exit code or minus the signal, index in KILLED, CPU time in ns of the
+work, wall time in ns, most resident bytes."""
 CANCEL = marshal.dumps(None, 2)
 
 

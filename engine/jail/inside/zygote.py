@@ -302,7 +302,7 @@ class Zygote:
     def _account(self, process: Process, started_ns: int, used_ns: int) -> bytes:
         assert process.status is not None
         return PROCESS.pack(
-            self._entered_ns(process) > 0,
+            self._entered_ns(process),
             process.status,
             KILLED.index(process.killed),
             self._net_cpu_ns(process, used_ns),
