@@ -207,13 +207,12 @@ class Zygote:
     def _enter(self, mark: int, limits: dict[str, Any], go: int, orders: int, keep: list[int]) -> Any:
         """Close the cell off and wait for the word; returns what the file `orders` then says."""
         enter(self._bars, mark, limits, [go, orders, self._marks, *keep])
-        os.pwrite(self._marks, _ENTERED.pack(time.process_time_ns()), mark * _ENTERED.size)
-        os.close(self._marks)
         if not os.read(go, 1):
             os._exit(0)
         work = marshal.loads(os.pread(orders, os.fstat(orders).st_size, 0))
-        os.close(go)
-        os.close(orders)
+        os.pwrite(self._marks, _ENTERED.pack(time.process_time_ns()), mark * _ENTERED.size)
+        for fd in (go, orders, self._marks):
+            os.close(fd)
         return work
 
     def _be_candidate(self, limits: dict[str, Any], go: int, sock: socket.socket | None) -> NoReturn:
