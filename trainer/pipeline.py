@@ -21,9 +21,9 @@ import torch
 
 from engine.client import Problem
 from trainer import language_model, ranking, tasks
-from trainer.batch import refer
 from trainer.evaluation import left_out, mean_pass_at_k
 from trainer.execution import Connect, sample_and_execute
+from trainer.forward import refer
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Objective, Sft

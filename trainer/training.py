@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.batch import Loss, Reference, forward
 from trainer.batches import shuffled_by_length
+from trainer.forward import Loss, Reference, forward
 from trainer.language_model import LanguageModel
 from trainer.records import RankedTask
 

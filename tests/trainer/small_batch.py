@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from trainer.batch import Batch, Loss
+from trainer.forward import Batch, Loss
 
 BONUS = 0.2
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import pad
 
 from tests.trainer.small_batch import batch_of, student, teacher
-from trainer.batch import Batch
+from trainer.forward import Batch
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import OBJECTIVES, Dpo, Grpo, Objective, Raft, Rloo, Rrhf, Rrtf, Sft, Ssd
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from trainer.batch import Batch, Loss, Metrics
+from trainer.forward import Batch, Loss, Metrics
 from trainer.objectives.dpo import dpo_loss
 from trainer.objectives.groups import PolicyLoss
 from trainer.objectives.grpo import grpo_loss

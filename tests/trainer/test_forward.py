@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainer import small
-from trainer.batch import Batch, forward, refer
+from trainer.forward import Batch, forward, refer
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Objective, Rrhf, Rrtf, Sft
