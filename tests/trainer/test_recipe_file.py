@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from trainer.errors import RecipeError
 from trainer.main import main
-from trainer.objectives.settings import Dpo, Rrtf
+from trainer.objectives.settings import OBJECTIVES, Dpo, Rrtf
 from trainer.recipe import Recipe
 from trainer.recipe_file import all_keys, defaults, load
 
@@ -26,6 +26,12 @@ def test_without_a_file_the_recipe_is_the_embedded_default() -> None:
 def test_every_shipped_recipe_is_valid(path: Path) -> None:
     """And is named after its file."""
     assert load(path, []).run.name == path.stem
+
+
+def test_every_objective_has_a_recipe() -> None:
+    """The controls by their own names; RRTF is the default of the others."""
+    shipped = {load(path, []).objective.name for path in RECIPES}
+    assert shipped == {kind.model_fields["name"].default for kind in OBJECTIVES}
 
 
 def test_set_wins_over_the_file(tmp_path: Path) -> None:
