@@ -27,7 +27,7 @@ from engine.records import Cause, CauseKind, Job, Report, Verdict
 from engine.verdict import CellFailed
 
 _ATTEMPTS = 2
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _DOUBLINGS = 0.1, 30.0, 16
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _DOUBLINGS = 0.1, 5.0, 16
 _SHORTEST_RETRY_MS, _LONGEST_RETRY_MS = 10, 30_000
 _MEMORY = 0.95
 """How much of the mean time of a job is that of the jobs before the last one."""

@@ -97,6 +97,8 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             self._streams.add(stream)
             try:
                 await stream.run()
+            except* grpc.aio.InternalError:  # a response had nowhere to go: the client is gone
+                raise asyncio.CancelledError from None
             finally:
                 self._streams.discard(stream)
             if stream.ended_by is not None:

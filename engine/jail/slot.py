@@ -187,6 +187,8 @@ class Slot:
                 for order in settings.rehearsals:
                     await self.run(order)
                 answer = await self._answer(_START_TIME_S)
+            if self._process.poll() is not None:  # a zygote that had not yet tied its life to it
+                raise EOFError("nsjail is gone")
             self.version = str(json.loads(answer)["ready"])
         except (OSError, EOFError, ValueError, KeyError, SlotBroken) as error:
             raise JailUnavailable(

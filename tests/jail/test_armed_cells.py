@@ -10,7 +10,7 @@ import pytest
 from engine.config import EngineConfig
 from engine.records import MIB, StdioTest, StdioTests, Verdict
 from tests.jail.conftest import LIMITS, Jails, examined
-from tests.jail.test_invariants import children_of
+from tests.jail.processes import children_of
 
 pytestmark = pytest.mark.jail
 

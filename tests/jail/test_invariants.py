@@ -19,6 +19,7 @@ from engine.jail.policy import ENVIRONMENT, Interpreter
 from engine.jail.slot import Slot, SlotSettings
 from engine.records import MIB, Job, Limits, StdioTest, StdioTests, Verdict
 from tests.jail.conftest import LIMITS, examined
+from tests.jail.processes import alive, children_of
 
 pytestmark = pytest.mark.jail
 
@@ -65,13 +66,6 @@ def kill_a_zygote_of(pid):
             os.kill(zygote, 9)
             return True
     return False
-
-
-def children_of(pid):
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 LEAVES = {
@@ -261,7 +255,3 @@ async def kill_while_streaming(engine):
             answered += 1
             if answered == 10:
                 os.kill(engine.pid, 9)
-
-
-def alive(pid):
-    return Path(f"/proc/{pid}").exists()
