@@ -126,8 +126,11 @@ class ExaminerSide(Conversation):
             return target(*args[1:], **kwargs)
         if op in ("iter", "next", "len", "getitem") and len(args) <= 2:
             return OPERATIONS[op](*args)
-        if op == "getattr" and type(target).__module__ == "tests" and not str(args[1]).startswith("_"):
-            return getattr(target, args[1])
+        if op == "getattr":
+            if type(target).__module__ == "tests" and not str(args[1]).startswith("_"):
+                return getattr(target, args[1])
+            # what libraries such as functools expect of an object that lacks it
+            raise AttributeError(f"{args[1]} is not for the program to ask of a {type(target).__name__}")
         raise TypeError(f"{op} is not for the program to ask of a {type(target).__name__}")
 
 
