@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from engine.selftest.cases import FAILURES, Case, cases_of, judge
 from engine.selftest.lists import NAMES, literal, read_list, read_problem
 from tests.engine.test_client import FAKE
 
+ROOT = Path(__file__).parents[2]
 PROBLEM = read_problem()
 ENTRY = 'threat = "It is a threat."\nprogram = "pass"\n'
 
@@ -73,6 +75,13 @@ def test_a_list_without_entries_is_an_error(tmp_path):
 def test_every_entry_says_its_threat_in_a_sentence(name):
     for title, entry in read_list(name).items():
         assert entry.threat.endswith("."), title
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documented_table_counts_what_there_is(name):
+    entries = read_list(name)
+    programs = len(cases_of(name, entries, PROBLEM))
+    assert f"| {name} | {len(entries)} | {programs} | {programs} | 0 |" in (ROOT / "docs/security.md").read_text()
 
 
 def test_a_forgery_is_run_over_every_kind_of_tests():
