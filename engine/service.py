@@ -35,6 +35,7 @@ type _Context = grpc.aio.ServicerContext[Any, Any]
 
 _PLENTY_PER_SLOT = 4
 """Programs of a stream under way, for each slot, that keep the slots busy while a response is held back."""
+_UNREADABLE = "the message cannot be read: it is none of execution.proto, or nested too deep"
 _PLACE_BYTES = 2 * MIB
 """What a request and the outputs of its program may hold of the engine's memory for each place that it takes."""
 
@@ -81,12 +82,12 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         """Returns when no call is under way."""
         await self._idle.wait()
 
-    async def Execute(self, request: pb.ExecuteRequest, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
+    async def Execute(self, request: pb.ExecuteRequest | None, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
         with _Call(self):
             try:
                 return await self.execute(self.accept(request), context.peer())
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
-                await _abort(context, _refusal(request.id, error))
+                await _abort(context, _refusal(request.id if request is not None else "", error))
 
     async def ExecuteStream(self, _: object, context: _Context) -> None:  # gRPC's name
         with _Call(self):
@@ -97,10 +98,10 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             self._streams.add(stream)
             try:
                 await stream.run()
-            except* grpc.aio.InternalError:  # a response had nowhere to go: the client is gone
-                raise asyncio.CancelledError from None
             finally:
                 self._streams.discard(stream)
+            if stream.is_cut_off:
+                raise asyncio.CancelledError  # nobody is there to be told more
             if stream.ended_by is not None:
                 await _abort(context, wire.refusal_of(stream.ended_by))
 
@@ -109,10 +110,12 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             await _abort(context, wire.refusal_of(self._refusing))
         return wire.message_from_description(self._description)
 
-    def accept(self, request: pb.ExecuteRequest) -> Job:
+    def accept(self, request: pb.ExecuteRequest | None) -> Job:
         """The job a request asks for. Raises what Execute answers with instead of running it."""
         if self._refusing is not None:
             raise self._refusing
+        if request is None:
+            raise BadJob(_UNREADABLE)
         self._executor.admit()  # before anything is spent on the request: refusing has to be cheap when there is too much to do
         return wire.job_from_request(request, self._description)
 
@@ -154,6 +157,7 @@ class _Stream:
 
     def __init__(self, service: ExecutionService, context: _Context, *, window: int, plenty: int, gather_ms: float) -> None:
         self.ended_by: EngineError | None = None
+        self.is_cut_off = False
         self._service = service
         self._context = context
         self._places = window
@@ -177,6 +181,8 @@ class _Stream:
                 tasks.create_task(self._write())
         except* BadJob as faults:
             self.ended_by = next(fault for fault in faults.exceptions if isinstance(fault, BadJob))
+        except* grpc.aio.InternalError:  # a response had nowhere to go
+            self.is_cut_off = True
         finally:
             self._outbox.close()
 
@@ -187,6 +193,8 @@ class _Stream:
             message = await self._context.read()
             if message is grpc.aio.EOF:
                 return
+            if message is None:
+                raise BadJob(_UNREADABLE)
             for request in message.requests:
                 places = max(1, min(self._places, self._service.bytes_of(request) // _PLACE_BYTES))
                 for _ in range(places):

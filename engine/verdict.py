@@ -17,6 +17,10 @@ from engine.jail.slot import Account, report_bound
 from engine.records import Cause, CauseKind, Limits, Trust, Verdict
 
 _ERROR_CHARS = 8_000
+_MOST_TESTS = (1 << 31) - 2
+"""A report can count one more."""
+_FAILURE_PARTS = 5
+"""Index, message, whether the program raised it, exception, error number."""
 _CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
 
 
@@ -122,7 +126,7 @@ def examined(account: Account, limits: Limits) -> Examination:
     failures = tuple((index, _judged(item, findings, account, limits)) for index, *item in findings.get("failures", ()))
     total = passed + failed
     if findings.get("state") == "unusable":
-        raise TestsUnusable(findings["error"])
+        raise TestsUnusable(findings.get("error", ""))
     if hard is None and findings.get("state") == "done":
         if not failed:
             return Examination(outcome=PASSED, passed=max(1, passed), total=max(1, total), failures=(), trust=trust)
@@ -132,20 +136,35 @@ def examined(account: Account, limits: Limits) -> Examination:
 
 
 def _findings(account: Account) -> tuple[dict[str, Any], int, int]:
+    """What an examiner wrote, and how many tests it saw pass and fail. What no examiner writes counts as nothing."""
     passed, failed = COUNTERS.unpack_from(account.findings.ljust(COUNTERS.size, b"\0"))
+    if passed + failed > _MOST_TESTS:
+        return {}, 0, 0
     try:
         findings = json.loads(account.findings[COUNTERS.size :] or b"{}")
     except (ValueError, RecursionError):
         findings = {}
-    return findings if isinstance(findings, dict) else {}, passed, failed
+    return findings if type(findings) is dict and _is_sound(findings, passed, failed) else {}, passed, failed
+
+
+def _is_sound(findings: dict[str, Any], passed: int, failed: int) -> bool:
+    failures = findings.get("failures", [])
+    return (
+        type(findings.get("error", "")) is str
+        and type(failures) is list
+        and all(type(failure) is list and list(map(type, failure[:3])) == [int, str, bool] for failure in failures)
+        and all(len(failure) == _FAILURE_PARTS and 0 <= failure[0] < passed + failed for failure in failures)
+        and (bool(failures) == bool(failed) or findings.get("state") != "done")
+    )
 
 
 def _judged(failure: list[Any], findings: dict[str, Any], account: Account, limits: Limits) -> Outcome:
     message, from_program, exception, number = failure
     if not from_program:
         return candidate_failed(message, Verdict.WRONG_ANSWER)
-    outcome = raised(exception, number, findings["error"], account, limits)
-    return outcome if outcome.cause.kind is CauseKind.LIMIT else candidate_failed(message, outcome.verdict, findings["error"])
+    error = findings.get("error", "")
+    outcome = raised(exception, number, error, account, limits)
+    return outcome if outcome.cause.kind is CauseKind.LIMIT else candidate_failed(message, outcome.verdict, error)
 
 
 def _unfinished(account: Account, limits: Limits) -> Outcome:

@@ -293,6 +293,30 @@ async def test_a_client_that_does_not_read_is_not_run_ahead_of(tmp_path):
     assert sorted(context.answered) == list("0123456789")
 
 
+async def test_a_stream_whose_client_is_gone_ends_without_a_word(tmp_path):
+    """As one that was cancelled: gRPC would write any error into the log, and clients may go at any time."""
+
+    class Context:
+        """A call whose one message is there, and whose responses have nowhere to go."""
+
+        def __init__(self):
+            self.incoming = [together(request("a"), request("b", "hold"))]
+
+        async def read(self):
+            return self.incoming.pop() if self.incoming else grpc.aio.EOF
+
+        async def write(self, message):
+            raise grpc.aio.InternalError("the connection is closed")
+
+    executor = FakeExecutor()
+    service = ExecutionService(executor, DESCRIPTION, stream_window=3)
+    service.open()
+    call = asyncio.create_task(service.ExecuteStream(None, Context()))  # type: ignore[arg-type]  # as above
+    await asyncio.wait({call})
+    assert call.cancelled()
+    assert executor.cancelled == ["b"]
+
+
 async def test_two_requests_with_one_id_end_the_stream(tmp_path):
     """Their answers could not be told apart."""
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
@@ -524,12 +548,14 @@ async def test_a_message_that_cannot_be_read_does_not_harm_the_engine(tmp_path):
         message = _within(field, message)
     async with fake_engine(tmp_path) as engine, grpc.aio.insecure_channel(engine.address) as channel, stub_of(engine) as stub:
         raw: Any = channel.unary_unary("/rrtf.execution.v1.Execution/Execute")
-        with pytest.raises(grpc.aio.AioRpcError):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
             await raw(message)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         stream: Any = channel.stream_stream("/rrtf.execution.v1.Execution/ExecuteStream")()
         await stream.write(_within(1, message))
-        with pytest.raises(grpc.aio.AioRpcError):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stream.read()
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (await stub.Execute(request("a"))).id == "a"
 
 
