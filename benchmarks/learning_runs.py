@@ -7,9 +7,10 @@
     FOLDER/seed-11/iterated-...      + the rounds
 
 Each is a run folder of the trainer, in which the stages that it shares are links. A stage that is there is not repeated; where
-the recipe has changed meanwhile, the trainer takes another folder.
+the recipe has changed meanwhile, the trainer takes another folder. Several processes may share a folder, with seeds of their own.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from trainer.errors import RunFolderInUse
 from trainer.execution import Connect
 from trainer.pipeline import Pipeline, round_name
 from trainer.recipe import Recipe
@@ -39,11 +41,15 @@ class Arm:
     learning_rate: float
 
 
+def _wait() -> None:
+    time.sleep(1)
+
+
 class Runs:
     """Trains and evaluates, or reads what is there."""
 
-    def __init__(self, base: Recipe, folder: Path, connect: Connect) -> None:
-        self._base, self._folder, self._connect = base, folder, connect
+    def __init__(self, base: Recipe, folder: Path, connect: Connect, wait: Callable[[], None] = _wait) -> None:
+        self._base, self._folder, self._connect, self._wait = base, folder, connect, wait
 
     def start(self, seed: int) -> Solved:
         """The supervised start of a seed."""
@@ -80,11 +86,19 @@ class Runs:
         return Recipe.model_validate(data)
 
     def _run(self, recipe: Recipe, links: Mapping[str, Path], stages: Callable[[Pipeline, Recipe], None]) -> Path:
-        with closing(open_run(recipe)) as folder:
+        with closing(self._open(recipe)) as folder:
             for stage, source in links.items():
                 _link(folder, stage, source)
             stages(Pipeline(recipe, folder, self._connect, Screen(Console(quiet=True)), Samplers(recipe)), recipe)
             return folder.path
+
+    def _open(self, recipe: Recipe) -> RunFolder:
+        """Waits for another comparison that makes the same run: it will then be there."""
+        while True:
+            try:
+                return open_run(recipe)
+            except RunFolderInUse:
+                self._wait()
 
 
 def _make_start(pipeline: Pipeline, _: Recipe) -> None:

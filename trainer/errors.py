@@ -27,3 +27,7 @@ class ExecutionError(TrainerError):
 
 class RunFolderError(TrainerError):
     """The run folder cannot be used."""
+
+
+class RunFolderInUse(RunFolderError):
+    """Another process works in the run folder."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from trainer.errors import RunFolderError
+from trainer.errors import RunFolderError, RunFolderInUse
 from trainer.recipe import Recipe
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "rrtf")
@@ -115,7 +115,7 @@ def _lock(path: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise RunFolderError(f"{path} is in use by another process; wait for it, or choose another --set run.name=...") from None
+        raise RunFolderInUse(f"{path} is in use by another process; wait for it, or choose another --set run.name=...") from None
     return lock
 
 

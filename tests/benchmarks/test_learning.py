@@ -13,6 +13,7 @@ from benchmarks.learning_runs import Arm, Runs
 from engine.client import Job, Verdict
 from tests.trainer import small
 from tests.trainer.fakes import FakeExecutor
+from trainer.run_folder import open_run
 
 OPTIONS = argparse.Namespace(
     seeds=[1, 2], objectives=["rrtf", "sft"], iterated=["rrtf"], rounds=2, rates=[1e-3, 3e-3], tuning_seed=0
@@ -83,6 +84,25 @@ def test_a_changed_recipe_is_not_mistaken_for_the_old_one(measured: tuple[Path, 
     changed = small.recipe(folder).model_copy(update={"scoring": small.recipe(folder).scoring.model_copy(update={"limit": -0.9})})
     Runs(changed, folder, other.connect).offline(1, Arm(name="sft", objective={"name": "sft"}, learning_rate=1e-3))
     assert any("/samples/" in name for name in other.ids)
+
+
+def test_a_run_that_another_process_works_on_is_waited_for(tmp_path: Path) -> None:
+    """Comparisons on one folder share what they have in common, and neither fails."""
+    small_one = small.recipe(tmp_path)
+    theirs = small_one.model_copy(
+        update={"run": small_one.run.model_copy(update={"name": "start", "folder": f"{tmp_path}/seed-0"})}
+    )
+    locked = open_run(theirs)
+    waited: list[bool] = []
+
+    def wait() -> None:
+        waited.append(True)
+        locked.close()
+
+    executor = FakeExecutor(half_passes)
+    assert Runs(small_one, tmp_path, executor.connect, wait).start(0)
+    assert waited == [True]
+    assert [path.name for path in (tmp_path / "seed-0").iterdir()] == ["start"]
 
 
 def solved(*shares: int) -> list[tuple[bool, ...]]:
