@@ -1,10 +1,10 @@
-"""Rows of tokens for a forward pass: prompts end, and responses begin, in the same column.
+"""Which items make a batch, and prompts as padded rows for a sampler.
 
-    pad pad  p  p  p | r  r  r  r end
-    pad  p   p  p  p | r  r end pad pad
-     p   p   p  p  p | r end pad pad pad
+    pad pad  p  p  p
+    pad  p   p  p  p      prompts end in the same column, so that responses begin in the next one
+     p   p   p  p  p
 
-So the logits of the last columns are all that the losses need. Shape letters: N rows, T columns, S response columns.
+Shape letters: N rows, T columns.
 """
 
 import random
@@ -20,33 +20,21 @@ _POOL_BATCHES = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
-    """Padded prompt and response pairs, one a row."""
+    """Padded prompts, one a row."""
 
     tokens_NT: torch.Tensor
     attended_NT: torch.Tensor
-    responses_NS: torch.Tensor
-    """The response tokens, the end token included."""
-    counted_NS: torch.Tensor
-    """1.0 where `responses_NS` holds a token of the response, 0.0 where it is padding."""
 
 
-def pad_rows(model: LanguageModel, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Rows:
-    """Rows of (prompt ids, response ids), on the model's device."""
-    prompt_columns = max(len(prompt) for prompt, _ in pairs)
-    response_columns = max(len(response) for _, response in pairs)
-    tokens = torch.full((len(pairs), prompt_columns + response_columns), model.pad_id)
+def pad_prompts(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Rows:
+    """Prompts as ids, on the model's device."""
+    columns = max(len(prompt) for prompt in prompts)
+    tokens = torch.full((len(prompts), columns), model.pad_id)
     attended = torch.zeros_like(tokens)
-    for row, (prompt, response) in enumerate(pairs):
-        first, last = prompt_columns - len(prompt), prompt_columns + len(response)
-        tokens[row, first:last] = torch.tensor([*prompt, *response])
-        attended[row, first:last] = 1
-    tokens, attended = tokens.to(model.device), attended.to(model.device)
-    return Rows(
-        tokens_NT=tokens,
-        attended_NT=attended,
-        responses_NS=tokens[:, prompt_columns:],
-        counted_NS=attended[:, prompt_columns:].float(),
-    )
+    for row, prompt in enumerate(prompts):
+        tokens[row, columns - len(prompt) :] = torch.tensor(prompt)
+        attended[row, columns - len(prompt) :] = 1
+    return Rows(tokens_NT=tokens.to(model.device), attended_NT=attended.to(model.device))
 
 
 def shuffled_by_length[Item](

@@ -1,6 +1,6 @@
 """What an objective sees of some tasks with their responses, and the forward pass that makes it.
 
-The responses are flattened to rows for the forward pass and folded back to (prompts, responses) for the objective.
+The forward pass gives rows, one for each response; they are folded to (prompts, responses) for the objective.
 Shape letters: P prompts, R responses of a prompt, S token columns of the longest response; N rows, one for each response.
 """
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.batches import pad_rows
 from trainer.language_model import LanguageModel
 from trainer.logprobs import token_logprobs
+from trainer.packing import Prompted
 from trainer.records import RankedTask
 
 type Metrics = dict[str, float]
@@ -98,9 +98,13 @@ def refer(model: LanguageModel, tasks: Sequence[RankedTask], batch_tasks: int) -
 
 
 def _token_logprobs(model: LanguageModel, tasks: Sequence[RankedTask]) -> tuple[torch.Tensor, torch.Tensor]:
-    prompts = [(model.prompt_ids(task.prompt), task.responses) for task in tasks]
-    pairs = [(prompt, model.response_ids(response.completion)) for prompt, responses in prompts for response in responses]
-    return token_logprobs(model, pad_rows(model, pairs))
+    return token_logprobs(model, [tokens_of(model, task) for task in tasks])
+
+
+def tokens_of(model: LanguageModel, task: RankedTask) -> Prompted:
+    """A task as token ids."""
+    responses = [model.response_ids(response.completion) for response in task.responses]
+    return Prompted(prompt=model.prompt_ids(task.prompt), responses=responses)
 
 
 def _columns(reference: Reference, tasks: Sequence[RankedTask], like_NS: torch.Tensor) -> torch.Tensor:

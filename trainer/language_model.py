@@ -28,6 +28,8 @@ class LanguageModel:
 
     network: Any
     tokenizer: Any
+    scorer: Any = None
+    """What turns the network's outputs into log-probabilities; trainer.logprobs makes it when it is first needed."""
 
     @property
     def device(self) -> torch.device:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from trainer.batches import pad_rows
+from trainer.batches import pad_prompts
 from trainer.extraction import cut
 from trainer.language_model import LanguageModel
 from trainer.records import Request
@@ -46,7 +46,7 @@ class TransformersSampler:
                 yield near[start : start + self._settings.batch_rows]
 
     def _sample_batch(self, batch: Sequence[Request], seed: int, emit: Emit, stop: threading.Event) -> None:
-        rows = pad_rows(self._model, [(self._model.prompt_ids(request.prompt), ()) for request in batch])
+        rows = pad_prompts(self._model, [self._model.prompt_ids(request.prompt) for request in batch])
         hook = _LeaveWhenDone(self._model, self._settings, self._origin, batch, seed, emit, stop, rows.tokens_NT.shape[1])
         torch.manual_seed(seed)
         tokens = self._model.network.generate(
