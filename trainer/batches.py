@@ -1,4 +1,4 @@
-"""Which items make a batch, and prompts as padded rows for a sampler.
+"""Which items make a batch, which of those are computed together, and prompts as padded rows for a sampler.
 
     pad pad  p  p  p
     pad  p   p  p  p      prompts end in the same column, so that responses begin in the next one
@@ -35,6 +35,19 @@ def pad_prompts(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Rows:
         tokens[row, columns - len(prompt) :] = torch.tensor(prompt)
         attended[row, columns - len(prompt) :] = 1
     return Rows(tokens_NT=tokens.to(model.device), attended_NT=attended.to(model.device))
+
+
+def in_parts(sizes: Sequence[int], most: int) -> list[list[int]]:
+    """Indices of items in order, in parts whose sizes sum up to at most `most`; a larger item is a part of its own."""
+    parts: list[list[int]] = []
+    room = 0
+    for index, size in enumerate(sizes):
+        if not parts or size > room:
+            parts.append([])
+            room = most
+        parts[-1].append(index)
+        room -= size
+    return parts
 
 
 def shuffled_by_length[Item](

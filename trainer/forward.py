@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from trainer.batches import in_parts
 from trainer.language_model import LanguageModel
 from trainer.logprobs import token_logprobs
 from trainer.packing import Prompted
@@ -84,12 +85,12 @@ def forward(model: LanguageModel, tasks: Sequence[RankedTask], reference: Refere
 
 
 @torch.no_grad()
-def refer(model: LanguageModel, tasks: Sequence[RankedTask], batch_tasks: int) -> Reference:
+def refer(model: LanguageModel, tasks: Sequence[RankedTask], most_tokens: int) -> Reference:
     """What the model as it is now finds of every response: the reference of a round that is about to train it."""
     model.network.eval()
     found: dict[str, list[torch.Tensor]] = {}
-    for start in range(0, len(tasks), batch_tasks):
-        batch = tasks[start : start + batch_tasks]
+    for part in in_parts([tokens_of(model, task).tokens for task in tasks], most_tokens):
+        batch = [tasks[index] for index in part]
         token_logps_NS, lengths_N = _token_logprobs(model, batch)
         rows = [row[: int(length)].clone() for row, length in zip(token_logps_NS.cpu(), lengths_N.tolist(), strict=True)]
         for task in batch:

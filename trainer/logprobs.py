@@ -1,11 +1,13 @@
 """How likely a model finds given responses: a log-probability for each of their tokens.
 
-A network computes in the short way where it can: packed rows (see trainer.packing). Whether it can is found out once, on a
-few made-up tokens, by comparing with the long way: padded rows, and the logits as the network itself makes them.
-Shape letters: M response tokens of all responses; N responses, S columns.
+A network computes in short ways where it can: packed rows (see trainer.packing), and log-probabilities straight from the hidden
+states (see trainer.likelihood). Whether it can is found out once, on a few made-up tokens, by comparing with the long way: padded
+rows, and the logits as the network itself makes them.
+Shape letters: M response tokens of all responses; N responses, S columns; H hidden size, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from trainer import attention
 from trainer.language_model import LanguageModel
+from trainer.likelihood import likelihoods
 from trainer.packing import Inputs, Prompted, pack, pad
 
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -22,16 +25,17 @@ _EXAMPLE = Prompted(prompt=range(3, 10), responses=([5, 6, 7, 8], [9], [4, 5]))
 
 
 class Scorer(torch.nn.Module):
-    """A network that gives log-probabilities instead of logits."""
+    """A network that gives log-probabilities instead of logits. What is wrapped for several processes is this, as a whole."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.shares_prefixes = can_share_prefixes(network)
+        self.skips_logits = can_skip_logits(network)
+        self.shares_prefixes = can_share_prefixes(network, skips_logits=self.skips_logits)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """log P(y_t | x, y_<t) of the response tokens, shape (M,)."""
-        return _token_logprobs(self.network, inputs)
+        return _compute(self.network, inputs, skips_logits=self.skips_logits)
 
 
 def token_logprobs(model: LanguageModel, prompts: Sequence[Prompted]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,8 +55,16 @@ def scorer_of(model: LanguageModel) -> Scorer:
     return scorer
 
 
-@torch.no_grad()
-def can_share_prefixes(network: Any) -> bool:
+def can_skip_logits(network: Any) -> bool:
+    """Whether the logits are one plain linear layer on the hidden states: nothing scales, caps or adapts them."""
+    if type(network.get_output_embeddings()) is not torch.nn.Linear:
+        return False
+    with _probing(network):
+        wanted, found = (_compute(network, pad([_EXAMPLE], network.device), skips_logits=skips) for skips in (False, True))
+    return _agree(found, wanted, network.dtype)
+
+
+def can_share_prefixes(network: Any, *, skips_logits: bool) -> bool:
     """Whether packed rows give what padded ones do; leaves the network set up for them if so.
 
     Layers that see only the last tokens are left to the network: the layout knows no such window.
@@ -61,30 +73,43 @@ def can_share_prefixes(network: Any) -> bool:
     window = getattr(config, "sliding_window", None)
     if before not in ("sdpa", attention.NAME) or (window and window < config.max_position_embeddings):
         return False
-    was_training, tolerance = network.training, _TOLERANCES.get(network.dtype, _TOLERANCE_OF_HALVES)
-    network.eval()
-    wanted = _token_logprobs(network, pad([_EXAMPLE], network.device))
-    network.set_attn_implementation(attention.NAME)
-    found = _probe(network, pack([_EXAMPLE], network.device))
-    network.train(was_training)
-    if found is not None and torch.allclose(found, wanted, rtol=tolerance, atol=tolerance):
+    with _probing(network):
+        wanted = _compute(network, pad([_EXAMPLE], network.device), skips_logits=skips_logits)
+        network.set_attn_implementation(attention.NAME)
+        try:
+            found = _compute(network, pack([_EXAMPLE], network.device), skips_logits=skips_logits)
+        except (TypeError, ValueError, RuntimeError):  # it does not know what to do with a layout
+            found = torch.full_like(wanted, torch.nan)
+    if _agree(found, wanted, network.dtype):
         return True
     network.set_attn_implementation(before)
     return False
 
 
-def _probe(network: Any, inputs: Inputs) -> torch.Tensor | None:
-    """The log-probabilities, or None where the network does not know what to do with a layout."""
-    try:
-        return _token_logprobs(network, inputs)
-    except (TypeError, ValueError, RuntimeError):
-        return None
+@contextmanager
+def _probing(network: Any) -> Iterator[None]:
+    """Without gradients and without dropout."""
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train(was_training)
 
 
-def _token_logprobs(network: Any, inputs: Inputs) -> torch.Tensor:
-    given: dict[str, Any] = {"attention_mask": inputs.attended_BT}
+def _agree(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> bool:
+    tolerance = _TOLERANCES.get(dtype, _TOLERANCE_OF_HALVES)
+    return torch.allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def _compute(network: Any, inputs: Inputs, *, skips_logits: bool) -> torch.Tensor:
+    given: dict[str, Any] = {"input_ids": inputs.tokens_BT, "position_ids": inputs.positions_BT, "use_cache": False}
+    given["attention_mask"] = inputs.attended_BT
     if inputs.layout is not None:  # transformers hands masks of four dimensions on as they are; the layout stands for it
-        given = {"attention_mask": inputs.tokens_BT.new_ones(1, 1, 1, 1, dtype=torch.bool), "shared_prefix": inputs.layout}
-    output = network(input_ids=inputs.tokens_BT, position_ids=inputs.positions_BT, use_cache=False, **given)
-    logits_MV = output.logits.flatten(0, 1)[inputs.sources_M]
+        given["attention_mask"] = inputs.tokens_BT.new_ones(1, 1, 1, 1, dtype=torch.bool)
+        given["shared_prefix"] = inputs.layout
+    if skips_logits:
+        head = network.get_output_embeddings()
+        hidden_MH = network.base_model(**given).last_hidden_state.flatten(0, 1)[inputs.sources_M]
+        return likelihoods(hidden_MH, head.weight, head.bias, inputs.targets_M)
+    logits_MV = network(**given).logits.flatten(0, 1)[inputs.sources_M]
     return -cross_entropy(logits_MV.to(torch.promote_types(logits_MV.dtype, torch.float32)), inputs.targets_M, reduction="none")

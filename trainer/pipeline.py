@@ -94,6 +94,7 @@ class Pipeline:
             warmup_steps=sft.warmup_steps,
             weight_decay=self._recipe.training.weight_decay,
             max_gradient_norm=self._recipe.training.max_gradient_norm,
+            micro_batch_tokens=self._recipe.training.micro_batch_tokens,
         )
         self._train(START, self._untrained(examples), examples, Sft(), schedule)
 
@@ -136,6 +137,7 @@ class Pipeline:
             warmup_steps=settings.warmup_steps,
             weight_decay=settings.weight_decay,
             max_gradient_norm=settings.max_gradient_norm,
+            micro_batch_tokens=settings.micro_batch_tokens,
             falls_from=1 - (number - 1) / settings.rounds,
             falls_to=1 - number / settings.rounds,
         )
@@ -191,7 +193,7 @@ class Pipeline:
         seed = derive_seed(self._recipe.run.seed, name, "train")
         steps = schedule.steps(len(examples))
         with self._folder.stage(f"{name}/model") as folder, self._screen.bars(("trained", steps, "steps")) as [on_step]:
-            reference = refer(model, examples, schedule.batch_tasks) if objective.needs_reference else None
+            reference = refer(model, examples, schedule.micro_batch_tokens) if objective.needs_reference else None
             metrics = []
             for step in train(model, examples, loss_of(objective), schedule, seed, reference):
                 metrics.append(step)

@@ -126,6 +126,8 @@ class Training(Section):
     """Passes over the pairs of a round."""
     batch_tasks: Count = 16
     """Tasks of one optimizer step, each with all its responses."""
+    micro_batch_tokens: Count = 16_384
+    """Tokens computed at once, in the supervised start as well; a step with more goes in parts. Less takes less memory."""
     learning_rate: Positive = 1.5e-3
     """Of the first round; it falls linearly over all rounds, since each one that starts high again forgets."""
     warmup_steps: CountOrNone = 10

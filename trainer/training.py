@@ -1,4 +1,8 @@
-"""The training loop, one for the supervised start and for the ranking rounds: both are batches of tasks with responses."""
+"""The training loop, one for the supervised start and for the ranking rounds: both are batches of tasks with responses.
+
+A batch with too many tokens for one forward pass is computed in parts. Losses are means over prompts, so each part weighs as many
+prompts as it has, and the gradient is that of the whole batch.
+"""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -6,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.batches import shuffled_by_length
-from trainer.forward import Loss, Reference, forward
+from trainer.batches import in_parts, shuffled_by_length
+from trainer.forward import Loss, Metrics, Reference, forward, tokens_of
 from trainer.language_model import LanguageModel
 from trainer.records import RankedTask
 
@@ -20,6 +24,7 @@ class Schedule:
     warmup_steps: int
     weight_decay: float
     max_gradient_norm: float
+    micro_batch_tokens: int
     falls_from: float = 1.0
     falls_to: float = 0.05
     """Shares of the learning rate at the beginning and at the end."""
@@ -52,12 +57,32 @@ def train(
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step, steps)
-        loss, metrics = loss_of(forward(model, batch, reference))
-        loss.backward()
+        metrics = _backward(model, batch, loss_of, schedule.micro_batch_tokens, reference)
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm)
         optimizer.step()
         optimizer.zero_grad()
-        yield {"step": step, "loss": loss.item(), "gradient_norm": float(norm), **metrics}
+        yield {"step": step, "gradient_norm": float(norm), **metrics}
+
+
+def _backward(
+    model: LanguageModel, batch: Sequence[RankedTask], loss_of: Loss, most_tokens: int, reference: Reference | None
+) -> Metrics:
+    """Adds the gradient of the batch's loss, part by part."""
+    found = []
+    for part in in_parts([tokens_of(model, task).tokens for task in batch], most_tokens):
+        loss, metrics = loss_of(forward(model, [batch[index] for index in part], reference))
+        share = len(part) / len(batch)
+        (loss * share).backward()
+        found.append((share, {"loss": loss.item(), **metrics}))
+    return merge(found)
+
+
+def merge(parts: Sequence[tuple[float, Metrics]]) -> Metrics:
+    """Metrics of a whole from its parts with their shares: counts, which are ints, add up; the others are means over prompts."""
+    return {
+        name: sum(metrics[name] if isinstance(value, int) else share * metrics[name] for share, metrics in parts)
+        for name, value in parts[0][1].items()
+    }
 
 
 def _length(task: RankedTask) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from transformers import (
     BloomConfig,
+    Gemma2Config,
     GPTBigCodeConfig,
     GPTNeoXConfig,
     LlamaConfig,
@@ -44,6 +45,9 @@ NOT_SHARING: dict[str, PreTrainedConfig] = {
     "mistral": MistralConfig(**_LLAMA_LIKE, sliding_window=4, max_position_embeddings=64),
 }
 """Whose positions follow from the mask, and whose layers see only the last tokens."""
+
+CAPPING = Gemma2Config(**_LLAMA_LIKE, head_dim=8, final_logit_softcapping=1.0)
+"""Whose logits go through a tanh."""
 
 
 def network(config: PreTrainedConfig, dtype: torch.dtype = torch.float64) -> Any:

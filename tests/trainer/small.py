@@ -1,11 +1,13 @@
 """A model, a recipe and outcomes small enough for tests."""
 
 from pathlib import Path
+from typing import Any
 
 from trainer import language_model
 from trainer.language_model import LanguageModel
 from trainer.recipe import Model, Recipe
 from trainer.records import Candidate, Outcome
+from trainer.training import Schedule
 
 TEXTS = ("def solve(x):\n    return x + 1\n", "def solve(s):\n    return s.upper()\n")
 
@@ -14,6 +16,20 @@ def model(seed: int = 0) -> LanguageModel:
     """A new model that has learnt nothing."""
     settings = Model(width=32, layers=2, heads=2, vocabulary_tokens=300, context_tokens=128)
     return language_model.new(settings, TEXTS, seed)
+
+
+def schedule(**changed: Any) -> Schedule:
+    """One pass over the tasks at a constant rate, all tasks in one step and at once."""
+    settings: dict[str, Any] = {
+        "epochs": 1,
+        "batch_tasks": 100,
+        "learning_rate": 1e-2,
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "max_gradient_norm": 1.0,
+        "micro_batch_tokens": 100_000,
+    }
+    return Schedule(**{**settings, **changed})
 
 
 def recipe(folder: Path, **run: object) -> Recipe:

@@ -13,7 +13,7 @@ from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Objective, Rrhf, Rrtf, Sft
 from trainer.records import RankedResponse, RankedTask
-from trainer.training import Schedule, train
+from trainer.training import train
 
 LONG = "    total = x + 1\n    total = total * 2\n    return total\n"
 
@@ -89,8 +89,8 @@ def test_the_reference_is_the_model_before_the_round() -> None:
     """Training moves the model and leaves the reference, which goes with its own task in any batch."""
     model = small.model(3)
     before = forward(model, TASKS).token_logps_PRS.detach()
-    reference = refer(model, TASKS, batch_tasks=1)
-    schedule = Schedule(epochs=2, batch_tasks=1, learning_rate=1e-2, warmup_steps=0, weight_decay=0.0, max_gradient_norm=1.0)
+    reference = refer(model, TASKS, most_tokens=1)
+    schedule = small.schedule(epochs=2, batch_tasks=1)
     assert len(list(train(model, TASKS, loss_of(Sft()), schedule, 0))) == 4
     after = forward(model, TASKS[::-1], reference)
     assert torch.allclose(after.reference_token_logps_PRS, before.flip(0), atol=1e-5)
