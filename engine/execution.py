@@ -33,7 +33,7 @@ from engine.verdict import Outcome
 
 type Run = Callable[[Order], Awaitable[Account]]
 
-_INDEX = re.compile(rb'\{"index": (\d{1,9}), ')
+_LINE = re.compile(rb'^\{"index": (\d{1,9}), [^\n]*\}\n', re.MULTILINE)
 _OPAQUE = re.compile(rb'\{"index": \d{1,9}, "opaque": ')
 _COMPILED_BEHIND, _COMPILED_FOR = 2, 8
 """Tests before the program is compiled once for all that follow, since many programs fail the first; tests that make it pay."""
@@ -125,9 +125,8 @@ def _result(text: bytes, expected: Expectation, quote: str, account: Account, jo
 def _lines(report: bytes) -> dict[int, bytes]:
     """The first line for each index, of those that are readable: what the program's process says its calls gave."""
     lines: dict[int, bytes] = {}
-    for text in report.splitlines(keepends=True):
-        if (found := _INDEX.match(text)) and text.endswith(b"}\n"):
-            lines.setdefault(int(found[1]), text)
+    for found in _LINE.finditer(report):  # one by one: there may be as many lines as bytes
+        lines.setdefault(int(found[1]), found[0])
     return lines
 
 

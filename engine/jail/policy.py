@@ -127,7 +127,7 @@ def _id_map(own: int, slot: int, privileged: bool) -> list[IdMap]:
 
 
 def _mounts(interpreter: Interpreter) -> list[MountPt]:
-    mounts = [MountPt(dst=BOX, fstype="tmpfs", rw=True, is_dir=True, options="size=4096", nosuid=True, nodev=True)]
+    mounts = [MountPt(dst=BOX, fstype="tmpfs", rw=True, is_dir=True, options="size=4096", nosuid=True, nodev=True, noexec=True)]
     mounts += [
         MountPt(dst="/proc", fstype="proc", rw=True, is_dir=True, nosuid=True, nodev=True, noexec=True)
     ]  # the zygote's; cells have a read-only one of their own
@@ -152,5 +152,11 @@ def _mounts(interpreter: Interpreter) -> list[MountPt]:
 
 def _bind(source: Path, target: str) -> MountPt:
     return MountPt(
-        src=str(source.resolve()), dst=target, is_bind=True, is_dir=source.is_dir(), nosuid=True, nodev="dev" not in source.parts
+        src=str(source.resolve()),
+        dst=target,
+        is_bind=True,
+        is_dir=source.is_dir(),
+        nosuid=True,
+        nodev=target not in _DEVICES,
+        noexec=target in (*_READ_ONLY, *_DEVICES),
     )

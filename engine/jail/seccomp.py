@@ -31,12 +31,12 @@ class _Architecture:
     clone3: int
     socket: int
     closing_off: tuple[int, ...]
-    """mount, unshare, setns, capset."""
+    """mount, unshare, setns, capset, landlock_restrict_self."""
 
 
 ARCHITECTURES = {
-    "x86_64": _Architecture(audit=0xC000003E, column=1, clone=56, clone3=435, socket=41, closing_off=(165, 272, 308, 126)),
-    "aarch64": _Architecture(audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198, closing_off=(40, 97, 268, 91)),
+    "x86_64": _Architecture(audit=0xC000003E, column=1, clone=56, clone3=435, socket=41, closing_off=(165, 272, 308, 126, 446)),
+    "aarch64": _Architecture(audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198, closing_off=(40, 97, 268, 91, 446)),
 }
 
 

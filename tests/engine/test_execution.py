@@ -2,6 +2,7 @@
 
 import json
 import marshal
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from tests.engine.accounts import account, findings
 
 PASSED, WRONG, RUNTIME, NOT_RUN = Verdict.PASSED, Verdict.WRONG_ANSWER, Verdict.RUNTIME_ERROR, Verdict.NOT_RUN
 RUN_ALL = StopRule.RUN_ALL
+SECRET = "a text that nobody guesses"
 PREPARED = account(findings=READY + b"code of the tests")
 CALLS = AssertTests(code="assert f(1) == 2\nassert f(2) == 3\nassert f(3) == 4\n", entry_points=("f",))
 MORE_THAN_CALLS = AssertTests(code="two = f(0) + 1\nassert f(1) == two\nassert f(2) == two\n", entry_points=("f",))
@@ -332,15 +334,32 @@ async def test_lines_that_no_honest_candidate_writes_pass_nothing(said):
     assert report.tests_passed == 0
 
 
+@pytest.mark.parametrize("said", [b"\n", b"a\n", b'{"index": 1, "ok": 1}\n', b'{"index": 1, ' + b"}" * 999])
+def test_reading_a_report_takes_no_more_memory_than_the_report(said):
+    """However many lines a program makes of what it may write."""
+    report = said * (4_000_000 // len(said))
+    tracemalloc.start()
+    try:
+        execution_of(report)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(report)
+
+
+def execution_of(said):
+    """The report of a program that said so, of which nothing else is asked."""
+    tests = FunctionTests(entry_point="f", tests=(FunctionTest(expected=SECRET),))
+    with pytest.raises(StopIteration) as done:
+        executed(tests, account(report=said)).send(None)
+    return done.value.value[0]
+
+
 @given(st.binary() | st.binary().map(lambda data: b'{"index": 0, ' + data + b"}\n"))
 def test_any_report_has_a_verdict(said):
     """Reading what a program wrote raises nothing, and what was not expected does not pass."""
-    tests = FunctionTests(entry_point="f", tests=(FunctionTest(expected="a text that nobody guesses"),))
-    execution = executed(tests, account(report=said))
-    with pytest.raises(StopIteration) as done:
-        execution.send(None)
-    report, _ = done.value.value
-    assert report.verdict in (WRONG, RUNTIME, Verdict.MEMORY_LIMIT, Verdict.OPEN_FILES_LIMIT, Verdict.FILE_SIZE_LIMIT)
+    found = execution_of(said).verdict
+    assert found in (WRONG, RUNTIME, Verdict.MEMORY_LIMIT, Verdict.OPEN_FILES_LIMIT, Verdict.FILE_SIZE_LIMIT)
 
 
 async def test_an_exception_of_a_call():

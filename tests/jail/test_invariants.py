@@ -96,7 +96,7 @@ LEAVES = {
     ),
     "counters of the network": (
         "import socket\nfor family in (socket.AF_INET, socket.AF_INET6):\n    try: socket.socket(family); raise SystemExit('a network')\n    except OSError: pass",
-        "print(any(sum(map(int, line.split()[1:])) for line in open('/proc/net/dev') if ':' in line))",
+        "print(any(sum(map(int, line.split()[1:])) for line in open('/proc/self/net/dev') if ':' in line))",
     ),
     "modules": (
         "import sys, math; math.pi = 3; sys.modules['left'] = math",

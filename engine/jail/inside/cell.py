@@ -15,6 +15,8 @@ HOME = "/box"
 """The working directory and the only place to write to: empty for every program."""
 _HOME = HOME.encode()
 _INODES = 16_384
+_PROC_OPTIONS = b"subset=pid" if kernel.version() >= (5, 8) else None
+"""What is the host's, such as its memory, its interrupts and its settings, is not in a cell's /proc."""
 _MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
@@ -24,6 +26,8 @@ class Bars(NamedTuple):
     slot_filter: kernel.Filter
     cell_filter: kernel.Filter
     ids: tuple[tuple[int, int], tuple[int, int]] | None
+    ruleset: int | None
+    """Of Landlock, where the kernel has it."""
     limit_by_rlimits: bool
     """No cgroup bounds the memory and the processes, so resource limits of each process have to."""
 
@@ -47,9 +51,11 @@ def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> Non
     os.unshare(os.CLONE_NEWNS)
     uid, gid = bars.ids[role] if bars.ids is not None else (os.getuid(), os.getgid())
     options = b"size=%d,nr_inodes=%d,mode=0755,uid=%d,gid=%d" % (limits["memory_bytes"], _INODES, uid, gid)
-    kernel.mount(b"tmpfs", _HOME, kernel.MS_NOSUID | kernel.MS_NODEV, options)
+    kernel.mount(b"tmpfs", _HOME, kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, options)
     _offer_to_the_oom_killer()
-    kernel.mount(b"proc", b"/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC | kernel.MS_RDONLY)
+    kernel.mount(b"proc", b"/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC | kernel.MS_RDONLY, _PROC_OPTIONS)
+    if bars.ruleset is not None:
+        kernel.restrict(bars.ruleset)
     os.chdir(HOME)
     first = 3
     for fd in sorted(keep):

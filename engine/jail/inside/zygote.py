@@ -34,7 +34,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from . import candidate, examiner, sharing
 from .cell import HOME, Bars, bar_for_good, enter
-from .kernel import Filter, process_cpu_ns
+from .kernel import Filter, landlock, process_cpu_ns
 from .messages import EXAMINED, KILLED, PROCESS, PROGRAM
 from .meter import CpuMeter, RunDelays
 
@@ -320,7 +320,7 @@ def main(fds: dict[str, int]) -> None:
     for name in settings["preload"]:
         importlib.import_module(name)
     slot_filter, cell_filter = map(Filter, settings["filters"])
-    bars = Bars(slot_filter, cell_filter, settings["ids"], settings["limit_by_rlimits"])
+    bars = Bars(slot_filter, cell_filter, settings["ids"], landlock(), settings["limit_by_rlimits"])
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
     bar_for_good(bars)
     candidate.settle()
