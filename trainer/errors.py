@@ -25,6 +25,10 @@ class ExecutionError(TrainerError):
     """There is no engine, or it did not answer for every program."""
 
 
+class TrainingError(TrainerError):
+    """A training broke off: its loss or gradient is no number."""
+
+
 class RunFolderError(TrainerError):
     """The run folder cannot be used."""
 

@@ -5,12 +5,12 @@
 The sampler works in a thread and the engine is spoken to from an event loop; the queue between them is the only thing they
 share. It has an end: a sampler that is faster than the engine waits. On the way each response becomes the code that follows its
 problem's preamble. Every request ends as exactly one outcome. When anything fails, or the run is interrupted, the sampler is told
-to stop.
+to stop. What was sampled or executed before an interruption is in the progress that is handed in, and is not repeated.
 """
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from typing import Protocol
@@ -19,6 +19,7 @@ from engine.client import AsyncClient, EngineError, Job, Limits, LocalEngine, Pr
 from trainer.errors import ExecutionError
 from trainer.extraction import extract
 from trainer.handover import Handover
+from trainer.progress import Progress
 from trainer.recipe import Engine
 from trainer.records import Candidate, Outcome, Request
 from trainer.sampling.sampler import Sampler
@@ -33,7 +34,7 @@ _WAITING = 256
 class Executor(Protocol):
     """Whatever runs jobs: reports come as they finish, in any order, with the id of their job."""
 
-    def execute_stream(self, jobs: AsyncIterable[Job]) -> AsyncIterator[Report]: ...
+    def execute_stream(self, jobs: AsyncIterable[Job]) -> AsyncGenerator[Report, None]: ...
 
 
 @contextmanager
@@ -44,9 +45,17 @@ def serve(engine: Engine) -> Iterator[Connect]:
             yield lambda: AsyncClient(engine.address)
         else:
             with LocalEngine() as local:
-                yield lambda: AsyncClient(local.address)
+                yield lambda: AsyncClient(_running(local).address)
     except EngineError as error:
         raise ExecutionError(str(error)) from error
+
+
+def _running(local: LocalEngine) -> LocalEngine:
+    """The engine of our own, started again where it died."""
+    if not local.is_running:
+        local.stop()
+        local.__enter__()
+    return local
 
 
 def limits(engine: Engine) -> Limits:
@@ -62,19 +71,25 @@ def sample_and_execute(
     engine: Engine,
     on_sampled: Advance = lambda: None,
     on_executed: Advance = lambda: None,
+    progress: Progress | None = None,
 ) -> list[Outcome]:
     """One outcome for each request, in the order of the requests.
 
     Raises ExecutionError where the engine left a candidate without a report.
     """
-    return asyncio.run(_sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed))
+    so_far = progress or Progress()
+    return asyncio.run(_sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed, so_far))
 
 
 def execute_gold(
-    problems: Sequence[Problem], connect: Connect, engine: Engine, on_executed: Advance = lambda: None
+    problems: Sequence[Problem],
+    connect: Connect,
+    engine: Engine,
+    on_executed: Advance = lambda: None,
+    progress: Progress | None = None,
 ) -> list[Outcome]:
     """Outcomes of the problems' own solutions, in the order of the problems; all of them have one."""
-    return asyncio.run(_execute_gold(problems, connect, engine, on_executed))
+    return asyncio.run(_execute_gold(problems, connect, engine, on_executed, progress or Progress()))
 
 
 async def _sample_and_execute(
@@ -85,51 +100,79 @@ async def _sample_and_execute(
     engine: Engine,
     on_sampled: Advance,
     on_executed: Advance,
+    progress: Progress,
 ) -> list[Outcome]:
     stop = threading.Event()
     sampled: Handover[Candidate] = Handover(_WAITING, stop)
+    marked = [replace(request, sampled=request.id in progress.candidates) for request in requests]
+    earlier = progress.unexecuted(request.id for request in requests)
     candidates: dict[str, Candidate] = {}
+
+    def emit(response: Candidate) -> None:
+        if response.id not in progress.candidates:
+            progress.sampled(response)
+            sampled.put(response)
 
     def work() -> None:
         try:
-            sampler.sample(requests, sampled.put, stop)
+            sampler.sample(marked, emit, stop)
         finally:
             sampled.end()
 
-    async def jobs() -> AsyncIterator[Job]:
-        async for response in sampled:
-            problem = problems[response.task_id]
-            candidates[response.id] = candidate = code_of(response, problem)
-            on_sampled()
-            yield problem.job(candidate.completion, id=candidate.id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
+    def job(response: Candidate) -> Job:
+        problem = problems[response.task_id]
+        candidates[response.id] = candidate = code_of(response, problem)
+        return problem.job(candidate.completion, id=candidate.id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
 
+    async def jobs() -> AsyncIterator[Job]:
+        for response in earlier:
+            yield job(response)
+        async for response in sampled:
+            on_sampled()
+            yield job(response)
+
+    _tell(on_sampled, sum(request.sampled for request in marked))
+    _tell(on_executed, sum(request.id in progress.outcomes for request in requests))
     sampling = asyncio.create_task(asyncio.to_thread(work))
     try:
-        reports = await _collect(jobs(), connect, on_executed)
+        await _collect(jobs(), candidates, connect, on_executed, progress)
         await sampling
     finally:
         stop.set()
-    return [_outcome(candidates, reports, request.id) for request in requests]
+    return [_outcome(progress, request.id) for request in requests]
 
 
-async def _execute_gold(problems: Sequence[Problem], connect: Connect, engine: Engine, on_executed: Advance) -> list[Outcome]:
+async def _execute_gold(
+    problems: Sequence[Problem], connect: Connect, engine: Engine, on_executed: Advance, progress: Progress
+) -> list[Outcome]:
     candidates = {problem.task_id: gold_candidate(problem) for problem in problems}
+    left = [problem for problem in problems if problem.task_id not in progress.outcomes]
 
     async def jobs() -> AsyncIterator[Job]:
-        for problem in problems:
+        for problem in left:
             yield problem.gold_job(id=problem.task_id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
 
-    reports = await _collect(jobs(), connect, on_executed)
-    return [_outcome(candidates, reports, problem.task_id) for problem in problems]
+    _tell(on_executed, len(problems) - len(left))
+    await _collect(jobs(), candidates, connect, on_executed, progress)
+    return [_outcome(progress, problem.task_id) for problem in problems]
 
 
-async def _collect(jobs: AsyncIterator[Job], connect: Connect, on_executed: Advance) -> dict[str, Report]:
-    reports: dict[str, Report] = {}
+async def _collect(
+    jobs: AsyncIterator[Job],
+    candidates: Mapping[str, Candidate],
+    connect: Connect,
+    on_executed: Advance,
+    progress: Progress,
+) -> None:
     async with connect() as executor:
         async for report in executor.execute_stream(jobs):
-            reports[report.id] = report
+            progress.executed(_outcome_of(candidates[report.id], report))
             on_executed()
-    return reports
+
+
+def _tell(advance: Advance, times: int) -> None:
+    for _ in range(times):
+        advance()
 
 
 def code_of(response: Candidate, problem: Problem) -> Candidate:
@@ -144,12 +187,16 @@ def gold_candidate(problem: Problem) -> Candidate:
     return Candidate(id=task_id, task_id=task_id, completion=completion, temperature=0.0, seed=0, tokens=0, teacher=True)
 
 
-def _outcome(candidates: Mapping[str, Candidate], reports: Mapping[str, Report], name: str) -> Outcome:
-    if name not in candidates or name not in reports:
-        raise ExecutionError(f"candidate {name}: {'never sampled' if name not in candidates else 'the engine gave no report'}")
-    report = reports[name]
+def _outcome(progress: Progress, name: str) -> Outcome:
+    if name not in progress.outcomes:
+        was_sampled = name in progress.candidates
+        raise ExecutionError(f"candidate {name}: {'the engine gave no report' if was_sampled else 'never sampled'}")
+    return progress.outcomes[name]
+
+
+def _outcome_of(candidate: Candidate, report: Report) -> Outcome:
     return Outcome(
-        candidate=candidates[name],
+        candidate=candidate,
         verdict=report.verdict.value,
         tests_passed=report.tests_passed,
         tests_total=report.tests_total,

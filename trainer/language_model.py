@@ -112,6 +112,8 @@ def look(path: str | Path) -> Any:
         raise ModelError(f"model.path: the tokenizer at {str(path)!r} has no end token, so no response could end")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    for how_it_was_loaded in ("is_local", "local_files_only"):  # would be saved with it, as if it were another tokenizer
+        tokenizer.init_kwargs.pop(how_it_was_loaded, None)
     return tokenizer
 
 

@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
     from trainer import preflight
     from trainer.execution import serve
+    from trainer.reconnection import reconnecting
 
     screen.say("starting")
     preflight.check_inputs(recipe)
@@ -76,11 +77,9 @@ def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
         with closing(open_run(recipe)) as folder:
             screen.say(f"{'continuing the unfinished run in' if folder.continued else 'a new run in'} [bold]{folder.path}[/bold]")
             try:
-                run(recipe, folder, connect, screen)
+                run(recipe, folder, reconnecting(connect, recipe.engine.retry_ms, screen.say), screen)
             except KeyboardInterrupt as interruption:
-                raise KeyboardInterrupt(
-                    f"the run lies in {folder.path}; the same command continues it from the last finished stage"
-                ) from interruption
+                raise KeyboardInterrupt(f"the run lies in {folder.path}; the same command continues it") from interruption
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,9 @@
     round-N/model      as above
     round-N/evaluation as above
 
-Every stage draws its chance from the run's seed and its own name, so a run that was interrupted ends as one that was not.
+Every stage draws its chance from the run's seed and its own name, and takes up what it had done before an interruption:
+outcomes from its journal, a training from its checkpoint. So a run that was interrupted ends as one that was not. What decides
+a stage is in `trainer.inputs`.
 """
 
 import os
@@ -21,16 +23,20 @@ import torch
 
 from engine.client import Problem
 from trainer import language_model, ranking, tasks
+from trainer.checkpoint import Checkpoints
 from trainer.evaluation import left_out, mean_pass_at_k
 from trainer.execution import Connect, sample_and_execute
 from trainer.forward import refer
+from trainer.inputs import StageInputs
+from trainer.journal import journal
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Objective, Sft
+from trainer.progress import Progress
 from trainer.prompts import Prompt, prompt_of
 from trainer.recipe import Recipe
 from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
-from trainer.run_folder import RunFolder, write_json
+from trainer.run_folder import THERE, UNFINISHED, Inputs, RunFolder, write_json
 from trainer.sampling.assembly import Samplers
 from trainer.screen import Screen
 from trainer.seeds import derive_seed
@@ -50,18 +56,20 @@ class Pipeline:
     def __init__(self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, samplers: Samplers) -> None:
         self._recipe, self._folder, self._connect, self._screen, self._samplers = recipe, folder, connect, screen, samplers
         self._in_memory: tuple[str, LanguageModel] | None = None
+        self._inputs = StageInputs(recipe, folder)
         torch.set_num_threads(recipe.run.threads or max(1, len(os.sched_getaffinity(0)) - 1))
 
     def make_tasks(self) -> None:
         """Deals the tasks and runs every gold solution through the engine."""
-        if self._is_done("tasks"):
+        inputs = self._inputs.of_tasks()
+        if self._is_done("tasks", inputs):
             return
-        with self._folder.stage("tasks") as folder:
+        with self._folder.stage("tasks", inputs) as folder, journal(folder / UNFINISHED / "gold.jsonl") as lines:
             tasks.write_generated(self._recipe, folder / tasks.PROBLEMS)
             parts = tasks.deal(self._recipe, folder / tasks.PROBLEMS)
             total = len(parts.start) + len(parts.train) + len(parts.held_out)
             with self._screen.bars(("checked", total, "gold solutions")) as [on_executed]:
-                tasks.check(parts, self._recipe, self._connect, folder, on_executed)
+                tasks.check(parts, self._recipe, self._connect, folder, on_executed, Progress(lines))
 
     @cached_property
     def parts(self) -> tasks.Parts:
@@ -84,7 +92,8 @@ class Pipeline:
     def train_start(self) -> None:
         """The supervised start: fine-tuning on the gold solutions of its tasks. Without epochs it is the model as it came."""
         sft = self._recipe.sft
-        if sft.epochs == 0 or self._is_done(f"{START}/model"):
+        inputs = self._inputs.of_start()
+        if sft.epochs == 0 or self._is_done(f"{START}/model", inputs):
             return
         examples = [ranking.gold_only(problem.task_id, self._prompt(problem), problem.gold or "") for problem in self.parts.start]
         schedule = Schedule(
@@ -95,18 +104,21 @@ class Pipeline:
             weight_decay=self._recipe.training.weight_decay,
             max_gradient_norm=self._recipe.training.max_gradient_norm,
             micro_batch_tokens=self._recipe.training.micro_batch_tokens,
+            skip_not_finite=self._recipe.training.skip_not_finite,
         )
-        self._train(START, self._untrained(examples), examples, Sft(), schedule)
+        self._train(START, inputs, self._untrained(examples), examples, Sft(), schedule)
 
     def sample(self, number: int) -> None:
         """Candidates of the round's tasks from the latest model, executed while they come, scored and ranked."""
         name = f"{round_name(number)}/samples"
-        if self._is_done(name):
+        inputs = self._inputs.of_samples(number, self._model_before(number))
+        if self._is_done(name, inputs):
             return
         problems = {p.task_id: p for p in tasks.share(self.parts.train, number, self._recipe.training.rounds)}
-        with self._folder.stage(name) as folder:
-            started = time.monotonic()
-            outcomes = self._outcomes(name, number - 1, problems, self._recipe.sampling.temperatures_of_task())
+        with self._folder.stage(name, inputs) as folder, journal(folder / UNFINISHED / "progress.jsonl") as lines:
+            started, progress = time.monotonic(), Progress(lines)
+            earlier = len(progress.outcomes)
+            outcomes = self._outcomes(name, number - 1, problems, self._recipe.sampling.temperatures_of_task(), progress)
             seconds = time.monotonic() - started
             ranked = self._rank(problems, outcomes)
             pairs = [pair for task in ranked for pair in ranking.pairs(task)]
@@ -119,7 +131,7 @@ class Pipeline:
                 "pairs": len(pairs),
                 "left_out": left_out(outcomes),
                 "programs": len(outcomes),
-                "programs_per_second": len(outcomes) / seconds,
+                "programs_per_second": (len(outcomes) - earlier) / seconds,
                 "tokens": sum(outcome.candidate.tokens for outcome in outcomes),
             }
             write_json(folder / "metrics.json", metrics)
@@ -127,7 +139,8 @@ class Pipeline:
     def train_round(self, number: int) -> None:
         """The recipe's objective on the round's ranked tasks."""
         name = round_name(number)
-        if self._is_done(f"{name}/model"):
+        inputs = self._inputs.of_round(number, self._model_before(number))
+        if self._is_done(f"{name}/model", inputs):
             return
         settings = self._recipe.training
         schedule = Schedule(
@@ -138,19 +151,21 @@ class Pipeline:
             weight_decay=settings.weight_decay,
             max_gradient_norm=settings.max_gradient_norm,
             micro_batch_tokens=settings.micro_batch_tokens,
+            skip_not_finite=settings.skip_not_finite,
             falls_from=1 - (number - 1) / settings.rounds,
             falls_to=1 - number / settings.rounds,
         )
         ranked = read_ranked(self._folder.path / name / "samples" / "ranked.jsonl")
-        self._train(name, self._model(number - 1), ranked, self._recipe.objective, schedule)
+        self._train(name, inputs, self._model(number - 1), ranked, self._recipe.objective, schedule)
 
     def evaluate(self, number: int) -> None:
         """Greedy pass@1 of the model after round `number` (0: the supervised start) on the held-out tasks."""
         name = f"{self._name(number)}/evaluation"
-        if not self._is_done(name):
+        inputs = self._inputs.of_evaluation(self._model_before(number + 1))
+        if not self._is_done(name, inputs):
             problems = {problem.task_id: problem for problem in self.parts.held_out}
-            with self._folder.stage(name) as folder:
-                outcomes = self._outcomes(name, number, problems, (0.0,))
+            with self._folder.stage(name, inputs) as folder, journal(folder / UNFINISHED / "progress.jsonl") as lines:
+                outcomes = self._outcomes(name, number, problems, (0.0,), Progress(lines))
                 write_lines(folder / "outcomes.jsonl", outcomes)
                 metrics = {"pass_at_1": mean_pass_at_k(outcomes, 1), "tasks": len(outcomes), "left_out": left_out(outcomes)}
                 write_json(folder / "metrics.json", {**metrics, "verdicts": ranking.verdict_mix(outcomes)})
@@ -159,11 +174,11 @@ class Pipeline:
 
     # -- what the stages share
 
-    def _is_done(self, stage: str) -> bool:
-        done = self._folder.is_done(stage)
-        if done:
-            self._screen.say(f"  {stage} is there already")
-        return done
+    def _is_done(self, stage: str, inputs: Inputs) -> bool:
+        found = self._folder.take_up(stage, inputs)
+        if found:
+            self._screen.say(f"  {stage} is {'there already' if found == THERE else f'taken over from {found}'}")
+        return bool(found)
 
     def _name(self, number: int) -> str:
         return round_name(number) if number else START
@@ -184,25 +199,45 @@ class Pipeline:
         return self._in_memory[1]
 
     def _model_path(self, number: int) -> str | Path:
-        is_own = number > 0 or self._recipe.sft.epochs > 0
-        return self._folder.path / self._name(number) / "model" if is_own else self._recipe.model.path
+        stage = self._model_before(number + 1)
+        return self._folder.path / stage if stage else self._recipe.model.path
+
+    def _model_before(self, number: int) -> str:
+        """The stage that made the model from which round `number` starts; empty where it is the model as it came."""
+        is_own = number > 1 or self._recipe.sft.epochs > 0
+        return f"{self._name(number - 1)}/model" if is_own else ""
 
     def _train(
-        self, name: str, model: LanguageModel, examples: Sequence[RankedTask], objective: Objective, schedule: Schedule
+        self,
+        name: str,
+        inputs: Inputs,
+        model: LanguageModel,
+        examples: Sequence[RankedTask],
+        objective: Objective,
+        schedule: Schedule,
     ) -> None:
         seed = derive_seed(self._recipe.run.seed, name, "train")
         steps = schedule.steps(len(examples))
-        with self._folder.stage(f"{name}/model") as folder, self._screen.bars(("trained", steps, "steps")) as [on_step]:
+        stage, bar = self._folder.stage(f"{name}/model", inputs), self._screen.bars(("trained", steps, "steps"))
+        with stage as folder, bar as [on_step], journal(folder / UNFINISHED / "steps.jsonl") as lines:
             reference = refer(model, examples, schedule.micro_batch_tokens) if objective.needs_reference else None
-            metrics = []
-            for step in train(model, examples, loss_of(objective), schedule, seed, reference):
-                metrics.append(step)
+            metrics = {int(step["step"]): step for step in lines.earlier}
+            for step in train(model, examples, loss_of(objective), schedule, seed, reference, self._checkpoints(folder)):
+                metrics[int(step["step"])] = step
+                lines.add(step)
                 on_step()
             model.save(folder)
-            write_lines(folder / "steps.jsonl", metrics)
+            write_lines(folder / "steps.jsonl", [metrics[number] for number in range(steps)])
         self._in_memory = (name, model)
 
-    def _outcomes(self, stage: str, number: int, problems: Mapping[str, Problem], temperatures: Sequence[float]) -> list[Outcome]:
+    def _checkpoints(self, folder: Path) -> Checkpoints:
+        run = self._recipe.run
+        path = folder / UNFINISHED / "checkpoint.pt"
+        return Checkpoints(path=path, every_ms=run.checkpoint_ms, every_steps=run.checkpoint_steps)
+
+    def _outcomes(
+        self, stage: str, number: int, problems: Mapping[str, Problem], temperatures: Sequence[float], progress: Progress
+    ) -> list[Outcome]:
         requests = [
             Request(id=f"{stage}/{task_id}/{index}", task_id=task_id, prompt=self._prompt(problem), temperature=temperature)
             for task_id, problem in problems.items()
@@ -211,7 +246,9 @@ class Pipeline:
         sampler = self._samplers.of_model(self._model_path(number), lambda: self._model(number), stage)
         bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
         with self._screen.bars(*bars) as [on_sampled, on_executed]:
-            return sample_and_execute(sampler, requests, problems, self._connect, self._recipe.engine, on_sampled, on_executed)
+            return sample_and_execute(
+                sampler, requests, problems, self._connect, self._recipe.engine, on_sampled, on_executed, progress
+            )
 
     def _rank(self, problems: Mapping[str, Problem], outcomes: Sequence[Outcome]) -> list[RankedTask]:
         by_task: dict[str, list[Outcome]] = defaultdict(list)

@@ -4,7 +4,7 @@ One frozen class per stage, in the order in which the stages run. Nothing is rea
 by its resolved recipe, which lies in the run folder. This module needs no torch. trainer.recipe_file reads recipes from TOML.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, model_validator
 
@@ -37,6 +37,14 @@ class Run(Section):
     """Where torch computes: auto, cpu, cuda, cuda:1, ..."""
     threads: CountOrNone = 0
     """Threads of torch on a CPU; 0: all cores but one. That one is the engine's: threads that wait for it are slow."""
+    deterministic: bool = False
+    """On a GPU: only operations that give the same bits each time, which are slower. On a CPU all of them do."""
+    checkpoint_ms: Count = 300_000
+    """How often a training under way is saved; what came after is repeated by a run that was interrupted."""
+    checkpoint_steps: CountOrNone = 0
+    """It is saved after so many steps as well; 0: by time alone."""
+    take_over: str = ""
+    """Another run's folder: its stages are taken over where they were made from the same settings and the same earlier stages."""
 
 
 class Tasks(Section):
@@ -136,6 +144,8 @@ class Training(Section):
     """AdamW's, in the supervised start as well."""
     max_gradient_norm: Positive = 1.0
     """Longer gradients are shortened to it, in the supervised start as well."""
+    skip_not_finite: CountOrNone = 0
+    """So many steps in a row whose loss or gradient is no number are left out before the run stops, in the start as well."""
 
 
 class Engine(Section):
@@ -147,6 +157,16 @@ class Engine(Section):
     """Wall time that one program may use; bounds programs that sleep."""
     memory_bytes: Count = 256 * 1024 * 1024
     """Memory that one program may use."""
+    retry_ms: Count = 300_000
+    """How long an engine that went away is waited for; then the run ends, and can be continued."""
+
+
+_HOW: dict[str, set[str]] = {
+    "run": {"name", "folder", "device", "threads", "checkpoint_ms", "checkpoint_steps", "take_over"},
+    "openai": {"addresses", "key_variable", "requests_at_once", "timeout_ms", "retry_ms"},
+    "engine": {"address", "retry_ms"},
+}
+"""Settings that say how a run is done and decide nothing about its end: a run may be continued with others."""
 
 
 class Recipe(Section):
@@ -160,6 +180,10 @@ class Recipe(Section):
     objective: Objective = Rrtf()
     training: Training = Training()
     engine: Engine = Engine()
+
+    def deciding(self) -> dict[str, dict[str, Any]]:
+        """All settings that decide what a run comes to, by section."""
+        return self.model_dump(mode="json", exclude=_HOW)
 
     @model_validator(mode="after")
     def _the_start_has_tasks(self) -> "Recipe":

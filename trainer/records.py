@@ -21,6 +21,8 @@ class Request:
     temperature: float
     teacher: bool = False
     """Whether a teacher is asked."""
+    sampled: bool = False
+    """Whether its response is there already, from before an interruption: then it only keeps its place in a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +110,12 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_outcomes(path: Path) -> list[Outcome]:
     """Outcomes as `write_lines` wrote them."""
-    return [Outcome(**{**line, "candidate": Candidate(**line["candidate"])}) for line in read_lines(path)]
+    return [read_outcome(line) for line in read_lines(path)]
+
+
+def read_outcome(line: dict[str, Any]) -> Outcome:
+    """One outcome as it was written."""
+    return Outcome(**{**line, "candidate": Candidate(**line["candidate"])})
 
 
 def read_ranked(path: Path) -> list[RankedTask]:

@@ -2,11 +2,13 @@
 
     runs/embedded/
         recipe.json  versions.json      the resolved recipe; what it ran with
-        tasks/  start/  round-1/...     one folder for each stage
+        tasks/  start/  round-1/...     one folder for each stage, with a manifest
         report.html  summary.json       written last: their presence means that the run is finished
 
-A stage writes into `<stage>.partial`, which is renamed when everything is in it: a stage folder that exists is complete. What an
-interrupted stage left behind is thrown away when the stage starts again. A lock keeps two processes out of one folder.
+A stage writes into `<stage>.partial`, which is renamed when everything is in it: a stage folder that exists is complete. Its
+manifest says which inputs it was made from (hashes of settings and of what earlier stages made) and which files came out. It is
+taken up by a run with the same inputs; where they are others, it is set aside and made anew. What an interrupted stage had done
+lies in `<stage>.partial/unfinished` and is taken up under the same condition. A lock keeps two processes out of one folder.
 """
 
 import fcntl
@@ -16,16 +18,27 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from trainer import fingerprint
 from trainer.errors import RunFolderError, RunFolderInUse
 from trainer.recipe import Recipe
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "rrtf")
+
+
+type Inputs = Mapping[str, str]
+"""Hashes of all that decides what a stage makes, by name."""
+
+THERE = "there"
+"""Says that a stage was found in the run's own folder."""
+UNFINISHED = "unfinished"
+"""Folder inside a stage's for what only a continuation needs."""
+_MANIFEST, _INPUTS, _LOCK = "manifest.json", "inputs.json", ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +47,57 @@ class RunFolder:
     continued: bool
     """Whether an earlier, interrupted run lies in it."""
     lock: IO[str]
+    lender: Path | None = None
+    """Another run's folder, whose stages are taken over where they had the same inputs."""
 
     def is_done(self, stage: str) -> bool:
         return (self.path / stage).exists()
 
-    @contextmanager
-    def stage(self, stage: str) -> Iterator[Path]:
-        """The folder in which a stage makes its files; it takes its place when the block ends without an error."""
+    def take_up(self, stage: str, inputs: Inputs) -> str:
+        """Where the stage was found, made from these inputs: THERE, the lender's folder, or "" where it is to be made."""
         final = self.path / stage
-        partial = final.with_name(final.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        if final.exists():
+            if _manifest(final).get("inputs") == inputs:
+                return THERE
+            _set_aside(final)
+        partial = _partial(final)
+        if _manifest(partial).get("inputs") == inputs:  # complete, and interrupted just before it took its place
+            _complete(partial, final)
+            return THERE
+        if self.lender and _manifest(self.lender / stage).get("inputs") == inputs:
+            shutil.copytree(self.lender / stage, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
+            _complete(partial, final)
+            return str(self.lender)
+        return ""
+
+    @contextmanager
+    def stage(self, stage: str, inputs: Inputs) -> Iterator[Path]:
+        """The folder in which a stage makes its files; it takes its place when the block ends without an error.
+
+        Its subfolder `unfinished` holds what an earlier process left there that was interrupted at the same work.
+        """
+        final = self.path / stage
+        partial = _partial(final)
+        unfinished = partial / UNFINISHED
+        if _read(unfinished / _INPUTS) != inputs:
+            shutil.rmtree(partial, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            write_json(unfinished / _INPUTS, inputs)
         started = time.monotonic()
         yield partial
-        write_json(partial / "time.json", {"seconds": round(time.monotonic() - started, 3)})
-        partial.rename(final)
+        files = {name: value for name, value in fingerprint.of_files(partial).items() if not name.startswith(f"{UNFINISHED}/")}
+        seconds = round(time.monotonic() - started, 3)
+        write_json(partial / _MANIFEST, {"inputs": inputs, "files": files, "seconds": seconds})
+        _complete(partial, final)
+
+    def fingerprint(self, stage: str) -> str:
+        """Of a finished stage: what it was made from and what it made."""
+        manifest = _manifest(self.path / stage)
+        return fingerprint.of_values(manifest["inputs"], manifest["files"])
+
+    def seconds(self, stage: str) -> float:
+        """How long a finished stage took; of one that was interrupted, since it was taken up."""
+        return float(_manifest(self.path / stage)["seconds"])
 
     def read(self, stage: str, file: str) -> Any:
         return json.loads((self.path / stage / file).read_text(encoding="utf-8"))
@@ -65,21 +114,21 @@ def open_run(recipe: Recipe) -> RunFolder:
 
     The second folder of a name is name-2, and so on; a new one is numbered after all that are there. Raises RunFolderError.
     """
-    resolved = recipe.model_dump(mode="json")
     root, name = Path(recipe.run.folder), recipe.run.name
     try:
         numbers = _numbers(root, name)
-        unfinished = [number for number in numbers if _is_unfinished(root / _numbered(name, number), resolved)]
+        unfinished = [number for number in numbers if _is_unfinished(root / _numbered(name, number), recipe)]
         continued = bool(unfinished)
         path = root / _numbered(name, unfinished[0] if continued else max(numbers, default=0) + 1)
         path.mkdir(parents=True, exist_ok=True)
         lock = _lock(path)
-        if not continued:
+        write_json(path / "recipe.json", recipe.model_dump(mode="json"))
+        if not (path / "versions.json").exists():
             write_json(path / "versions.json", _versions())
-            write_json(path / "recipe.json", resolved)
     except OSError as error:
         raise RunFolderError(f"run.folder: cannot write to {root}: {error.strerror or error}") from error
-    return RunFolder(path=path, continued=continued, lock=lock)
+    lender = Path(recipe.run.take_over) if recipe.run.take_over else None
+    return RunFolder(path=path, continued=continued, lock=lock, lender=lender)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -100,17 +149,58 @@ def _numbers(root: Path, name: str) -> list[int]:
     return sorted((int(match[1] or 1) for match in found if match), reverse=True)
 
 
-def _is_unfinished(path: Path, resolved: dict[str, Any]) -> bool:
-    """Whether a run of this recipe lies there that has not come to its end."""
+def _is_unfinished(path: Path, recipe: Recipe) -> bool:
+    """Whether a run lies there that would come to the same end and has not come to it."""
+    if path.is_dir() and {file.name for file in path.iterdir()} == {_LOCK}:
+        return True  # killed at its first breath
     try:
-        held = json.loads((path / "recipe.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        held = Recipe.model_validate(_read(path / "recipe.json"))
+    except ValueError:
         return False
-    return bool(held == resolved) and not (path / "summary.json").exists()
+    return held.deciding() == recipe.deciding() and not (path / "summary.json").exists()
+
+
+def _partial(final: Path) -> Path:
+    return final.with_name(final.name + ".partial")
+
+
+def _complete(partial: Path, final: Path) -> None:
+    """Gives a stage its place. An interruption anywhere in here leaves a manifest, from which `take_up` goes on."""
+    shutil.rmtree(partial / UNFINISHED, ignore_errors=True)
+    partial.rename(final)
+
+
+def _set_aside(final: Path) -> None:
+    outdated = final.with_name(final.name + ".outdated")
+    if outdated.is_symlink():
+        outdated.unlink()
+    shutil.rmtree(outdated, ignore_errors=True)
+    final.rename(outdated)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _manifest(stage: Path) -> dict[str, Any]:
+    found = _read(stage / _MANIFEST)
+    return found if isinstance(found, dict) else {}
+
+
+def _read(path: Path) -> Any:
+    """The content of a JSON file, or None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _lock(path: Path) -> IO[str]:
-    lock = (path / ".lock").open("w")
+    lock = (path / _LOCK).open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

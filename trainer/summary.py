@@ -72,9 +72,9 @@ def _round(folder: RunFolder, number: int) -> dict[str, Any]:
     name = f"round-{number}" if number else "start"
     evaluation = folder.read(f"{name}/evaluation", "metrics.json")
     stages = [stage for stage in ("samples", "model", "evaluation") if folder.is_done(f"{name}/{stage}")]
-    seconds = {stage: folder.read(f"{name}/{stage}", "time.json")["seconds"] for stage in stages}
+    seconds = {stage: folder.seconds(f"{name}/{stage}") for stage in stages}
     if number == 0:
-        seconds["tasks"] = folder.read("tasks", "time.json")["seconds"]
+        seconds["tasks"] = folder.seconds("tasks")
     item: dict[str, Any] = {
         "round": number,
         "pass_at_1": evaluation["pass_at_1"],

@@ -17,6 +17,7 @@ from engine.client import EngineError, Problem, Verdict, read_problems
 from trainer import family
 from trainer.errors import TasksError
 from trainer.execution import Advance, Connect, execute_gold
+from trainer.progress import Progress
 from trainer.recipe import GENERATED, Recipe
 from trainer.records import Outcome, write_lines
 from trainer.run_folder import write_json
@@ -64,13 +65,13 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
     return parts
 
 
-def check(parts: Parts, recipe: Recipe, connect: Connect, folder: Path, on_executed: Advance) -> None:
+def check(parts: Parts, recipe: Recipe, connect: Connect, folder: Path, on_executed: Advance, progress: Progress) -> None:
     """Runs every gold solution and writes gold.jsonl, and parts.json with the ids of the tasks that may be used.
 
     Raises TasksError where a part that is needed has none left.
     """
     problems = [problem for part in (parts.start, parts.train, parts.held_out) for problem in part]
-    outcomes = execute_gold([problem for problem in problems if problem.gold], connect, recipe.engine, on_executed)
+    outcomes = execute_gold([problem for problem in problems if problem.gold], connect, recipe.engine, on_executed, progress)
     passed = {outcome.candidate.task_id for outcome in outcomes if outcome.verdict == Verdict.PASSED.value}
     usable = {name: [p.task_id for p in getattr(parts, name) if p.task_id in passed] for name in PARTS}
     needed = ["train", "held_out"] + (["start"] if recipe.sft.epochs else [])

@@ -2,8 +2,12 @@
 
 A batch with too many tokens for one forward pass is computed in parts. Losses are means over prompts, so each part weighs as many
 prompts as it has, and the gradient is that of the whole batch.
+
+Which tasks make the batch of a step follows from the seed alone, so a training that was interrupted goes on from its checkpoint
+with the batches that are left, and ends with the same weights.
 """
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +15,8 @@ from dataclasses import dataclass
 import torch
 
 from trainer.batches import in_parts, shuffled_by_length
+from trainer.checkpoint import Checkpoints, chance_now
+from trainer.errors import TrainingError
 from trainer.forward import Loss, Metrics, Reference, forward, tokens_of
 from trainer.language_model import LanguageModel
 from trainer.records import RankedTask
@@ -25,6 +31,7 @@ class Schedule:
     weight_decay: float
     max_gradient_norm: float
     micro_batch_tokens: int
+    skip_not_finite: int = 0
     falls_from: float = 1.0
     falls_to: float = 0.05
     """Shares of the learning rate at the beginning and at the end."""
@@ -45,23 +52,44 @@ def train(
     schedule: Schedule,
     seed: int,
     reference: Reference | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Trains the model in place; yields the metrics of each step. `reference` is for losses that compare with one."""
-    rng = random.Random(seed)
+    """Trains the model in place; yields the metrics of each step. `reference` is for losses that compare with one.
+
+    Goes on from the checkpoint, where there is one. Raises TrainingError where more losses or gradients in a row are no numbers
+    than the schedule skips; the weights of the last checkpoint are then good ones.
+    """
     torch.manual_seed(seed)
     network, steps = model.network.train(), schedule.steps(len(tasks))
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
     )
-    batches = (batch for _ in range(schedule.epochs) for batch in shuffled_by_length(tasks, schedule.batch_tasks, _length, rng))
-    for step, batch in enumerate(batches):
+    first = checkpoints.restore(network, optimizer) if checkpoints else 0
+    skipped = 0
+    for step, batch in enumerate(_batches(tasks, schedule, seed)):
+        if step < first:
+            continue
+        chance = chance_now() if checkpoints and checkpoints.is_due(step) else None
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step, steps)
         metrics = _backward(model, batch, loss_of, schedule.micro_batch_tokens, reference)
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm)
-        optimizer.step()
+        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm))
+        is_finite = math.isfinite(metrics["loss"]) and math.isfinite(norm)
+        skipped = 0 if is_finite else skipped + 1
+        if skipped > schedule.skip_not_finite:
+            raise _not_finite(step, metrics["loss"], norm)
+        if is_finite:
+            if checkpoints and chance:
+                checkpoints.save(step, network, optimizer, chance)
+            optimizer.step()
         optimizer.zero_grad()
-        yield {"step": step, "gradient_norm": float(norm), **metrics}
+        yield {"step": step, "gradient_norm": norm, "skipped": not is_finite, **metrics}
+
+
+def _batches(tasks: Sequence[RankedTask], schedule: Schedule, seed: int) -> Iterator[list[RankedTask]]:
+    rng = random.Random(seed)
+    for _ in range(schedule.epochs):
+        yield from shuffled_by_length(tasks, schedule.batch_tasks, _length, rng)
 
 
 def _backward(
@@ -83,6 +111,14 @@ def merge(parts: Sequence[tuple[float, Metrics]]) -> Metrics:
         name: sum(metrics[name] if isinstance(value, int) else share * metrics[name] for share, metrics in parts)
         for name, value in parts[0][1].items()
     }
+
+
+def _not_finite(step: int, loss: float, norm: float) -> TrainingError:
+    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradient is {norm}"
+    return TrainingError(
+        f"step {step}: {what}; most often the learning rate is too high, or bfloat16 too coarse. Lower the learning rate, or set "
+        "training.skip_not_finite to leave out such steps"
+    )
 
 
 def _length(task: RankedTask) -> int:

@@ -66,6 +66,10 @@ class LocalEngine:
         return self._process.pid if self._process is not None else None
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log(self) -> str:
         """The last lines that the engine wrote on stderr."""
         if self._folder is None:

@@ -1,6 +1,6 @@
 """An executor that runs nothing: verdicts come from a function of the job."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
@@ -35,7 +35,7 @@ class FakeExecutor(AbstractAsyncContextManager["FakeExecutor"]):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
-    async def execute_stream(self, jobs: AsyncIterable[Job]) -> AsyncIterator[Report]:
+    async def execute_stream(self, jobs: AsyncIterable[Job]) -> AsyncGenerator[Report, None]:
         reports = []
         async for job in jobs:
             if self._fail_at and self._fail_at in job.id:

@@ -17,18 +17,19 @@ async def answer_each(
     stop: threading.Event,
     at_once: int,
 ) -> None:
-    """Emits the answer to every request, at most `at_once` under way; cancels them where one fails or `stop` is set.
+    """Emits the answer to every request without one, at most `at_once` under way; cancels them where one fails or `stop` is set.
 
     A request holds its place until its candidate was taken, so whoever is slow slows the sampling down.
     """
-    waiting = iter(requests)
+    unanswered = [request for request in requests if not request.sampled]
+    waiting = iter(unanswered)
 
     async def work() -> None:
         for request in waiting:
             candidate = await answer(request)
             await asyncio.to_thread(emit, candidate)
 
-    workers = {asyncio.ensure_future(work()) for _ in range(min(at_once, len(requests)))}
+    workers = {asyncio.ensure_future(work()) for _ in range(min(at_once, len(unanswered)))}
     pending = workers
     try:
         while pending and not stop.is_set():

@@ -3,7 +3,7 @@
 Requests of one temperature with prompts of similar length make a batch. After every generated token a hook looks at the rows:
 one that wrote the end token leaves at once through `emit`, while the others go on. Marks that end a response (see
 trainer.extraction) are looked for every few tokens, since that needs decoding. The seed of a batch follows from the run's
-seed, the stage and the batch's number.
+seed, the stage and the batch's number; a batch that was interrupted is sampled again as a whole, so that its rows come out alike.
 """
 
 import threading
@@ -37,6 +37,8 @@ class TransformersSampler:
         for number, batch in enumerate(self._batches(requests)):
             if stop.is_set():
                 return
+            if all(request.sampled for request in batch):
+                continue
             self._sample_batch(batch, derive_seed(self._seed, self._stage, number), emit, stop)
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:

@@ -1,0 +1,74 @@
+"""A training under way, on disk: weights, optimizer, chance and the number of the next step.
+
+A checkpoint stands for the moment before a step. It is written when that step's loss and gradient are known to be numbers, so
+what lies there is good. The file is written beside the last one, brought to the disk and then put into its place: there is
+always one that is whole. Weights that are not trained are not in it.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(kw_only=True)
+class Checkpoints:
+    """Where the checkpoint of one training lies, and when it is written."""
+
+    path: Path
+    every_ms: int
+    every_steps: int
+    """0: by time alone."""
+    now: Callable[[], float] = time.monotonic
+    _written: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._written = self.now()
+
+    def restore(self, network: Any, optimizer: torch.optim.Optimizer) -> int:
+        """Brings both to where the checkpoint stands; gives the number of the step to go on with, 0 without a checkpoint."""
+        if not self.path.exists():
+            return 0
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        trained = _trained(network)
+        with torch.no_grad():
+            for name, weights in state["weights"].items():
+                trained[name].copy_(weights)
+        optimizer.load_state_dict(state["optimizer"])
+        set_chance(state["chance"])
+        return int(state["step"])
+
+    def is_due(self, step: int) -> bool:
+        late = (self.now() - self._written) * 1000 >= self.every_ms
+        return step > 0 and (late or bool(self.every_steps and step % self.every_steps == 0))
+
+    def save(self, step: int, network: Any, optimizer: torch.optim.Optimizer, chance: dict[str, Any]) -> None:
+        """`chance` is `chance_now()` from before the step."""
+        beside = self.path.with_name(self.path.name + ".new")
+        state = {"step": step, "weights": _trained(network), "optimizer": optimizer.state_dict(), "chance": chance}
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path)
+        self._written = self.now()
+
+
+def chance_now() -> dict[str, Any]:
+    """Where torch's generators of random numbers are."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def set_chance(state: dict[str, Any]) -> None:
+    """Brings them back to where `chance_now` found them."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _trained(network: Any) -> dict[str, torch.Tensor]:
+    return {name: weights.detach() for name, weights in network.named_parameters() if weights.requires_grad}
