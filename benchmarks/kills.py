@@ -53,7 +53,7 @@ _SMALL = (
     "run.checkpoint_steps=2",
 )
 _NAME = "small"
-_LAST_MODEL = "round-2/model/model.safetensors"
+LAST_MODEL = "round-2/model/model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,10 +97,15 @@ class Runs:
         return process.exitcode == -signal.SIGKILL
 
     def _start(self, folder: Path) -> multiprocessing.context.ForkServerProcess:
-        here = (f"run.folder={folder}", f"run.name={_NAME}", f"engine.address={self._address}")
-        process = self._processes.Process(target=_run, args=([f"--set={setting}" for setting in (*here, *_SMALL)],))
+        process = self._processes.Process(target=_run, args=(settings(folder, self._address),))
         process.start()
         return process
+
+
+def settings(folder: Path, address: str) -> list[str]:
+    """Arguments of the command for a small run in a folder."""
+    here = (f"run.folder={folder}", f"run.name={_NAME}", f"engine.address={address}")
+    return [f"--set={setting}" for setting in (*here, *_SMALL)]
 
 
 def _run(arguments: list[str]) -> None:
@@ -154,7 +159,7 @@ def _end(run: Path) -> list[Any]:
     """What two runs have to have in common: the weights, the samples, the verdicts."""
     paths = sorted(run.glob("*/*/outcomes.jsonl"))
     lines = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(run / _LAST_MODEL).read_bytes(), *([line["candidate"], line["verdict"]] for line in lines)]
+    return [(run / LAST_MODEL).read_bytes(), *([line["candidate"], line["verdict"]] for line in lines)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

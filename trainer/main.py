@@ -20,7 +20,7 @@ from trainer import recipe_file
 from trainer.errors import TrainerError
 from trainer.interruption import exit_code, sigterm_as_ctrl_c
 from trainer.recipe import Recipe
-from trainer.run_folder import RunFolder, open_run
+from trainer.run_folder import RunFolder, open_run, telling_of_a_full_disk
 from trainer.screen import Screen
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
         with closing(open_run(recipe)) as folder:
             screen.say(f"{'continuing the unfinished run in' if folder.continued else 'a new run in'} [bold]{folder.path}[/bold]")
             try:
-                run(recipe, folder, reconnecting(connect, recipe.engine.retry_ms, screen.say), screen)
+                with telling_of_a_full_disk(folder):
+                    run(recipe, folder, reconnecting(connect, recipe.engine.retry_ms, screen.say), screen)
             except KeyboardInterrupt as interruption:
                 raise KeyboardInterrupt(f"the run lies in {folder.path}; the same command continues it") from interruption
 

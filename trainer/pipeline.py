@@ -24,6 +24,7 @@ import torch
 from engine.client import Problem
 from trainer import language_model, ranking, tasks
 from trainer.checkpoint import Checkpoints
+from trainer.errors import TrainingError
 from trainer.evaluation import left_out, mean_pass_at_k
 from trainer.execution import Connect, sample_and_execute
 from trainer.forward import refer
@@ -222,10 +223,14 @@ class Pipeline:
         with stage as folder, bar as [on_step], journal(folder / UNFINISHED / "steps.jsonl") as lines:
             reference = refer(model, examples, schedule.micro_batch_tokens) if objective.needs_reference else None
             metrics = {int(step["step"]): step for step in lines.earlier}
-            for step in train(model, examples, loss_of(objective), schedule, seed, reference, self._checkpoints(folder)):
-                metrics[int(step["step"])] = step
-                lines.add(step)
-                on_step()
+            try:
+                for step in train(model, examples, loss_of(objective), schedule, seed, reference, self._checkpoints(folder)):
+                    metrics[int(step["step"])] = step
+                    lines.add(step)
+                    on_step()
+            except TrainingError as error:
+                kept = f"run.take_over={self._folder.path} keeps the stages before it"
+                raise TrainingError(f"{name}/model, {error}; {kept}") from error
             model.save(folder)
             write_lines(folder / "steps.jsonl", [metrics[number] for number in range(steps)])
         self._in_memory = (name, model)

@@ -11,9 +11,11 @@ taken up by a run with the same inputs; where they are others, it is set aside a
 lies in `<stage>.partial/unfinished` and is taken up under the same condition. A lock keeps two processes out of one folder.
 """
 
+import errno
 import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import shutil
@@ -131,6 +133,18 @@ def open_run(recipe: Recipe) -> RunFolder:
     return RunFolder(path=path, continued=continued, lock=lock, lender=lender)
 
 
+@contextmanager
+def telling_of_a_full_disk(folder: RunFolder) -> Iterator[None]:
+    """Whichever library it was that found the disk full: RunFolderError in one line."""
+    try:
+        yield
+    except Exception as error:
+        if not any(_is_full(cause) for cause in _causes(error)):
+            raise
+        full = f"run.folder: no space is left for {folder.path}"
+        raise RunFolderError(f"{full}; what was finished is kept: make room, and the same command continues the run") from error
+
+
 def write_json(path: Path, content: object) -> None:
     """Writes a whole file or none."""
     partial = path.with_name(path.name + ".partial")
@@ -197,6 +211,18 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    """Libraries that are not written in Python keep no more of the error than its words."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(os.strerror(number) in str(error) for number in full)
 
 
 def _lock(path: Path) -> IO[str]:

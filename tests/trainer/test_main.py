@@ -16,7 +16,7 @@ from rich.console import Console
 from engine.client import Job, Verdict
 from tests.trainer import small
 from tests.trainer.fakes import FakeExecutor
-from trainer.errors import ModelError, RunFolderError, TasksError
+from trainer.errors import ModelError, RunFolderError, TasksError, TrainingError
 from trainer.execution import serve
 from trainer.language_model import load
 from trainer.main import main, run
@@ -122,6 +122,20 @@ def test_an_interrupted_run_continues_and_repeats_nothing(finished: Path, tmp_pa
     assert not set(before.ids) & {name for name in after.ids if not name.startswith(stage)}
     assert completions(folder, "round-2/evaluation") == completions(finished, "round-2/evaluation")
     assert not list(folder.rglob("*.partial"))
+
+
+def test_a_loss_that_is_no_number_ends_a_run_whose_stages_can_be_kept(tmp_path: Path) -> None:
+    """The message names stage, cause and cure; a run with another learning rate takes over what came before."""
+    recipe = small.recipe(tmp_path).model_dump()
+    too_high = Recipe.model_validate({**recipe, "training": {**recipe["training"], "learning_rate": 1e30, "epochs": 9}})
+    first, second = FakeExecutor(), FakeExecutor()
+    with pytest.raises(TrainingError, match=r"round-1/model, step \d+: .*Lower the learning rate.*run\.take_over=.*/small keeps"):
+        run_once(too_high, first)
+    cured = Recipe.model_validate({**recipe, "run": {**recipe["run"], "take_over": str(tmp_path / "small")}})
+    folder = run_once(cured, second)
+    assert folder == tmp_path / "small-2"
+    assert not set(first.ids) & set(second.ids)
+    assert completions(folder, "round-1/samples") == completions(tmp_path / "small", "round-1/samples")
 
 
 def test_a_finished_run_is_never_touched_again(tmp_path: Path) -> None:
