@@ -28,8 +28,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.flips import ADD, BURN, LIMITS
+from benchmarks.processes import below, children_of, groups_of
 from engine.client import AssertTests, AsyncClient, ConnectionFailed, EngineGone, Job, Limits, LocalEngine, Report, Verdict
-from engine.jail.cgroups import PREFIX
 
 LANES = 4
 CHUNK = 200
@@ -164,8 +164,8 @@ async def kill_at_random(pid: int, relay: Relay, story: Story, dice: random.Rand
         if what == "connection":
             story.kills[what] += relay.cut(dice)
             continue
-        jails = _children(pid)
-        victims = jails if what == "nsjail" else [zygote for jail in jails for zygote in _children(jail)]
+        jails = children_of(pid)
+        victims = jails if what == "nsjail" else [zygote for jail in jails for zygote in children_of(jail)]
         if victims:
             story.slots_killed_at.append(time.monotonic())  # before it acts: the answer may be quicker than the next line
             story.kills[what] += 1
@@ -173,30 +173,15 @@ async def kill_at_random(pid: int, relay: Relay, story: Story, dice: random.Rand
                 os.kill(dice.choice(victims), signal.SIGKILL)
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def _tree(pid: int) -> list[int]:
-    return [pid, *(each for child in _children(pid) for each in _tree(child))]
-
-
 def held(pid: int) -> dict[str, int]:
     """What an engine and its jails hold on to."""
-    tree = _tree(pid)
+    tree = [pid, *below(pid)]
     descriptors = mounts = 0
     for each in tree:
         with contextlib.suppress(OSError):  # it went meanwhile
             descriptors += len(list(Path(f"/proc/{each}/fd").iterdir()))
             mounts += Path(f"/proc/{each}/mountinfo").read_text().count("\n")
-    return {"processes": len(tree), "descriptors": descriptors, "mounts": mounts, "cgroups": len(_groups(pid))}
-
-
-def _groups(pid: int) -> list[str]:
-    return [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if f"/{PREFIX}{pid}-" in folder]
+    return {"processes": len(tree), "descriptors": descriptors, "mounts": mounts, "cgroups": len(groups_of(pid))}
 
 
 async def settled(client: AsyncClient, pid: int, like: dict[str, int] | None) -> dict[str, int]:
@@ -260,10 +245,10 @@ def main() -> int:
             pid = engine.pid
             assert pid is not None
             story = asyncio.run(chaos(engine, folder, asked.programs, random.Random(asked.seed), asked.between))
-            tree = _tree(pid)
+            tree = [pid, *below(pid)]
         left = {
             "processes": [each for each in tree if not _is_gone(each)],
-            "cgroups": _groups(pid),
+            "cgroups": groups_of(pid),
             "mounts": sorted(_mounts() - mounts),
             "files": sorted(path.name for path in folder.iterdir() if path.name != "relay.sock"),
         }

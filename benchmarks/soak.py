@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.flips import KINDS, LIMITS
+from benchmarks.processes import below, groups_of
 from engine.client import Client, Job, LocalEngine
-from engine.jail.cgroups import PREFIX
 
 SLOWER, LARGER = 1.05, 1.10
 QUICK = ("prints", "passes", "is wrong", "raises", "is no Python", "answers calls", "reads")
@@ -36,20 +36,15 @@ class Belongings:
     @classmethod
     def of(cls, pid: int) -> "Belongings":
         """Of the engine with that process id."""
-        jails = _below(pid)
+        jails = below(pid)
         return cls(
             descriptors=sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in (pid, *jails)),
             processes=len(jails),
             mounts=sum(Path(f"/proc/{each}/mountinfo").read_text().count("\n") for each in (pid, *jails)),
-            cgroups=sum(f"/{PREFIX}{pid}-" in folder for folder, _, _ in os.walk("/sys/fs/cgroup")),
+            cgroups=len(groups_of(pid)),
             engine_pss_bytes=_pss_bytes(pid),
             slots_pss_bytes=sum(map(_pss_bytes, jails)),
         )
-
-
-def _below(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [each for child in children for each in (child, *_below(child))]
 
 
 def _pss_bytes(pid: int) -> int:
@@ -60,7 +55,7 @@ def _pss_bytes(pid: int) -> int:
 def _cpu_s(pid: int) -> float:
     """CPU time of the engine and of its jails' processes, those that are gone included."""
     ticks = 0
-    for each in (pid, *_below(pid)):
+    for each in (pid, *below(pid)):
         fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")

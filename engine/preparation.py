@@ -35,7 +35,7 @@ class PreparedTests:
 
 
 def _prepared(account: Account) -> bytes:
-    if not account.candidate.entered:
+    if not account.candidate.entered or account.host_out_of_memory:
         raise verdict.CellFailed(f"test code could not be prepared: exit code {account.candidate.status}")
     if account.candidate.status == 0 and account.findings.startswith(READY):
         return account.findings.removeprefix(READY)

@@ -3,14 +3,15 @@
 An engine owns one folder, named after its process, in each hierarchy; each slot has a folder in there. Nothing is
 shared between slots. An engine that was killed leaves empty folders: the next one to start sweeps them.
 
-    version 1    <mount of memory, pids, cpuacct>/<the engine's own cgroup>/rrtf-engine-<pid>-<start>-<pid namespace>/slot-<n>
-    version 2    <mount>/<a group whose controllers can be handed on>/rrtf-engine-<pid>-<start>-<pid namespace>/slot-<n>
+    version 1    <mount of memory, pids, cpuacct>/<the engine's own cgroup>/rrtf-engine-<pid>-<start>-<pid namespace>-<n>/slot-<n>
+    version 2    <mount>/<a group whose controllers can be handed on>/rrtf-engine-<pid>-<start>-<pid namespace>-<n>/slot-<n>
 
 `find_hierarchy` says what this host has; where nothing can be had it says why, and the engine falls back to resource limits.
 """
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import sys
@@ -137,11 +138,15 @@ def _hand_on_controllers(folder: Path) -> str | None:
         return f"{folder}: {error.strerror}"
 
 
+_engines = itertools.count()
+"""There may be several in one process, and none may touch what another one made."""
+
+
 class EngineGroups:
     """The groups of one engine. Raises OSError where they cannot be made."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
-        self._own = hierarchy.below(_own_name())
+        self._own = hierarchy.below(f"{_own_name()}-{next(_engines)}")
         for folder in self._own.folders.values():
             folder.mkdir(exist_ok=True)
             if hierarchy.version == 2:
@@ -301,10 +306,10 @@ def _pid_namespace() -> str:
 
 
 def _start_time(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty where there is none."""
+    """When a process started, in clock ticks since boot; empty where there is none. Raises OSError."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):  # no other error may make a living engine a dead one
         return ""
 
 

@@ -395,6 +395,17 @@ def test_closing_removes_slots_too(hierarchy):
 
 
 @pytest.mark.jail
+def test_engines_of_one_process_do_not_touch_each_other(hierarchy, groups):
+    """The second one begins and ends while somebody is in a slot of the first one."""
+    with inside(groups.slot(0)) as process:
+        assert said(process) == "here"
+        other = EngineGroups(hierarchy)
+        other.slot(0)
+        other.close()
+        assert process.poll() is None
+
+
+@pytest.mark.jail
 def test_groups_of_a_dead_engine_are_swept(hierarchy, groups):
     """With whoever is in them; the living engine beside it keeps its groups and its processes."""
     living = groups.slot(0)

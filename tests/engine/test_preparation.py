@@ -155,10 +155,14 @@ async def test_half_an_answer_is_none():
         await PreparedTests().examination(asserts("a"), FIRST_FAILURE, FakeCell(ended=ended).run)
 
 
-async def test_a_cell_that_broke_is_the_engines_failure():
-    """Even where it left something that looks like an answer."""
-    ended = account(candidate={"entered_ns": 0, "status": 99}, findings=READY + b"x")
-    with pytest.raises(CellFailed, match="exit code 99"):
+@pytest.mark.parametrize(
+    "facts",
+    [{"candidate": {"entered_ns": 0, "status": 99}}, {"candidate": {"status": -9}, "host_out_of_memory": True}],
+)
+async def test_a_cell_that_broke_is_the_engines_failure(facts):
+    """Even where it left something that looks like an answer. So is one that the host had no memory for."""
+    ended = account(**facts, findings=READY + b"x")
+    with pytest.raises(CellFailed, match="exit code"):
         await PreparedTests().examination(asserts("a"), FIRST_FAILURE, FakeCell(ended=ended).run)
 
 

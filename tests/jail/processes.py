@@ -4,13 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-
-def children_of(pid):
-    """In the order in which they began; none where the process is gone."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+from benchmarks.processes import children_of
 
 
 def jails_of(engine):

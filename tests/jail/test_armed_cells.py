@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.processes import children_of
 from engine.config import EngineConfig
 from engine.records import MIB, StdioTest, StdioTests, Verdict
 from tests.jail.conftest import LIMITS, Jails, examined
-from tests.jail.processes import children_of
 
 pytestmark = pytest.mark.jail
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from benchmarks.processes import children_of
 from engine import wire
 from engine.client import AsyncClient, Job, Limits, LocalEngine, Verdict
 from engine.jail.cgroups import PREFIX, find_hierarchy
@@ -24,7 +25,7 @@ from engine.records import MIB
 from protos.execution.v1 import execution_pb2 as pb
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 from tests.jail.conftest import LIMITS, examined
-from tests.jail.processes import alive, cells_of, children_of, jails_of, named, until, zygotes_of
+from tests.jail.processes import alive, cells_of, jails_of, named, until, zygotes_of
 
 pytestmark = pytest.mark.jail
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import children_of
 from engine.assembly import open_pool
 from engine.client import AsyncClient, EngineGone, LocalEngine
 from engine.config import EngineConfig
@@ -19,7 +20,7 @@ from engine.jail.policy import ENVIRONMENT, Interpreter
 from engine.jail.slot import Slot, SlotSettings
 from engine.records import MIB, Job, Limits, StdioTest, StdioTests, Verdict
 from tests.jail.conftest import LIMITS, examined
-from tests.jail.processes import alive, children_of
+from tests.jail.processes import alive
 
 pytestmark = pytest.mark.jail
 
@@ -230,6 +231,7 @@ async def test_sigkill_of_the_engine_leaves_nothing_behind():
     hierarchy = find_hierarchy()
     with LocalEngine(slots=2) as engine:
         pid = engine.pid
+        assert pid is not None
         jails_of_it = [child for jail in children_of(pid) for child in (jail, *children_of(jail))]
         assert len(jails_of_it) == 4
         with pytest.raises(EngineGone, match="went away"):

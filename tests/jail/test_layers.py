@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
+from benchmarks.processes import children_of
 from engine.jail.inside.kernel import landlock
 from engine.jail.policy import CANDIDATE_ID, EXAMINER_ID
 from engine.records import Verdict
 from tests.jail.conftest import examined
-from tests.jail.processes import children_of
 
 pytestmark = pytest.mark.jail
 
