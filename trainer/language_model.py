@@ -51,7 +51,7 @@ class LanguageModel:
         return [*self.tokenizer(response, add_special_tokens=False)["input_ids"], self.end_id]
 
     def text(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return text(self.tokenizer, ids)
 
     def save(self, folder: Path) -> None:
         """Hugging Face format, tokenizer included."""
@@ -64,6 +64,11 @@ def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
     """A prompt as tokens. The text of a chat template brings its first token along: it is not added twice."""
     ids, first = list(tokenizer(prompt)["input_ids"]), tokenizer.bos_token_id
     return ids[1:] if first is not None and ids[:2] == [first, first] else ids
+
+
+def text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Tokens as text, without special ones."""
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def new(settings: Model, texts: Sequence[str], seed: int, device: str = "cpu") -> LanguageModel:

@@ -33,17 +33,18 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> 
     from trainer.report import write_report
     from trainer.sampling.assembly import Samplers
 
-    pipeline = Pipeline(recipe, folder, connect, screen, Samplers(recipe))
-    screen.title("Tasks")
-    pipeline.make_tasks()
-    screen.title("Supervised start")
-    pipeline.train_start()
-    pipeline.evaluate(0)
-    for number in range(1, recipe.training.rounds + 1):
-        screen.title(f"Round {number} of {recipe.training.rounds}")
-        pipeline.sample(number)
-        pipeline.train_round(number)
-        pipeline.evaluate(number)
+    with Samplers(recipe) as samplers:
+        pipeline = Pipeline(recipe, folder, connect, screen, samplers)
+        screen.title("Tasks")
+        pipeline.make_tasks()
+        screen.title("Supervised start")
+        pipeline.train_start()
+        pipeline.evaluate(0)
+        for number in range(1, recipe.training.rounds + 1):
+            screen.title(f"Round {number} of {recipe.training.rounds}")
+            pipeline.sample(number)
+            pipeline.train_round(number)
+            pipeline.evaluate(number)
     write_report(recipe, folder, pipeline.problems, screen)
 
 

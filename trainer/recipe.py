@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, model_validator
 
 from trainer.objectives.settings import Objective, Rrtf
-from trainer.sampling.settings import Openai, Sampling
+from trainer.sampling.settings import Openai, Sampling, Vllm
 from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section
 
 PromptForm = Literal["completion", "docstring", "chat"]
@@ -175,6 +175,7 @@ class Recipe(Section):
     model: Model = Model()
     sft: Sft = Sft()
     sampling: Sampling = Sampling()
+    vllm: Vllm = Vllm()
     openai: Openai = Openai()
     scoring: Scoring = Scoring()
     objective: Objective = Rrtf()

@@ -12,9 +12,9 @@ from trainer.training import Schedule
 TEXTS = ("def solve(x):\n    return x + 1\n", "def solve(s):\n    return s.upper()\n")
 
 
-def model(seed: int = 0) -> LanguageModel:
+def model(seed: int = 0, width: int = 32, context_tokens: int = 128) -> LanguageModel:
     """A new model that has learnt nothing."""
-    settings = Model(width=32, layers=2, heads=2, vocabulary_tokens=300, context_tokens=128)
+    settings = Model(width=width, layers=2, heads=2, vocabulary_tokens=300, context_tokens=context_tokens)
     return language_model.new(settings, TEXTS, seed)
 
 

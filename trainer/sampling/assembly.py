@@ -4,16 +4,21 @@ import asyncio
 import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from trainer import language_model
 from trainer.errors import SamplerError
 from trainer.language_model import LanguageModel
 from trainer.recipe import Recipe
 from trainer.revision import revision
+from trainer.sampling import vllm
 from trainer.sampling.openai import OpenAISampler
+from trainer.sampling.reloading import EXTENSION, METHOD
 from trainer.sampling.sampler import Origin, Sampler
 from trainer.sampling.settings import Sampling, Server
 from trainer.sampling.transformers import TransformersSampler
+from trainer.sampling.vllm import VllmEngine, VllmSampler
 from trainer.served import Served, look_at_all, post_to_all
 from trainer.servers import client
 
@@ -25,6 +30,14 @@ class Samplers:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
+        self._engine: VllmEngine | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._engine is not None:
+            self._engine.close()
 
     def of_model(self, path: str | Path, load: Load, stage: str) -> Sampler:
         """What samples from the model at `path`; `load` gives that model where it is sampled in this process.
@@ -35,7 +48,22 @@ class Samplers:
         recipe = self._recipe
         if recipe.sampling.sampler == "openai" and (recipe.openai.reload or stage.endswith("/samples")):
             return self._of_server(path, stage)
+        if recipe.sampling.sampler == "vllm":
+            return self._of_vllm(path, stage)
         return transformers_sampler(path, load(), recipe.sampling, recipe.run.seed, stage)
+
+    def _of_vllm(self, path: str | Path, stage: str) -> Sampler:
+        if self._engine is None:
+            self._engine = VllmEngine(path, self._recipe.vllm, self._recipe.model.dtype)
+        self._engine.load(path)
+        return VllmSampler(
+            self._engine,
+            self._recipe.sampling,
+            tokenizer=language_model.look(path),
+            origin=Origin(sampler=vllm.version(), model=revision(path)),
+            seed=self._recipe.run.seed,
+            stage=stage,
+        )
 
     def _of_server(self, path: str | Path, stage: str) -> Sampler:
         settings = self._recipe.openai
@@ -67,6 +95,8 @@ def check(recipe: Recipe) -> None:
     """Looks for what samples, before a run begins. Raises SamplerError."""
     if recipe.sampling.sampler == "openai":
         look(recipe.openai, "openai")
+    elif recipe.sampling.sampler == "vllm":
+        vllm.check("sampling.sampler")
 
 
 def look(settings: Server, section: str) -> Served:
@@ -80,10 +110,12 @@ def look(settings: Server, section: str) -> Served:
 
 
 async def _reload(settings: Server, path: str) -> None:
-    """vLLM's servers take up the weights at `path`, where they run in development mode."""
+    """vLLM's servers take up the weights at `path`, and forget what they computed of prompts with others."""
     async with client(settings) as connection:
-        body = {"method": "reload_weights", "kwargs": {"weights_path": path}}
+        body = {"method": METHOD, "kwargs": {"weights_path": path}}
         try:
             await post_to_all(connection, settings, "openai", "collective_rpc", body)
+            await post_to_all(connection, settings, "openai", "reset_prefix_cache", {})
         except SamplerError as error:
-            raise SamplerError(f"{error}; openai.reload needs `vllm serve` with VLLM_SERVER_DEV_MODE=1") from error
+            cure = f"openai.reload needs VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --worker-extension-cls {EXTENSION}"
+            raise SamplerError(f"{error}; {cure}") from error

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from trainer.section import Count, Positive, Section, Share
+from trainer.section import Count, CountOrNone, Positive, Section, Share
 
 SamplerName = Literal["transformers", "vllm", "openai"]
 Ask = Literal["tokens", "text", "chat"]
@@ -78,4 +78,21 @@ class Openai(Server):
     ask: Ask = "tokens"
     """Prompts go as tokens of the model's tokenizer, as text, or as a chat message that the server puts into a template."""
     reload: bool = False
-    """The servers take up the weights of each round: `vllm serve` with VLLM_SERVER_DEV_MODE=1 that sees the run's folder."""
+    """The servers are vLLM's and take up the weights of each round from the run's folder (README: how to start them)."""
+
+
+class Vllm(Section):
+    """Where sampling.sampler is vllm."""
+
+    requests_at_once: Count = 256
+    """Candidates under way; more fill a GPU better, as long as its memory holds what was computed of each."""
+    gpu_memory_share: Share = 0.4
+    """Of a GPU's memory, weights included; the rest is for the training, which happens in the same run."""
+    kv_cache_bytes: CountOrNone = 0
+    """Memory for what was computed of prompts and responses; 0: what the share leaves, or 1 GiB on a CPU."""
+    context_tokens: CountOrNone = 0
+    """Longest prompt and response together, where the model's own context is more than memory holds; 0: the model's."""
+    tensor_parallel: Count = 1
+    """GPUs that share one copy of the model."""
+    eager: bool = False
+    """Without recorded CUDA graphs it starts a minute sooner and samples more slowly; on a CPU there are none."""

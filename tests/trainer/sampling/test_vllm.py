@@ -1,0 +1,174 @@
+"""vLLM's real engine with a tiny model: what it samples equals what transformers samples, also after new weights."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from tests.trainer import small
+from tests.trainer.fakes import FakeExecutor
+from trainer.extraction import cut
+from trainer.language_model import LanguageModel
+from trainer.main import run
+from trainer.recipe import Recipe
+from trainer.records import Candidate, Request, read_lines
+from trainer.revision import revision
+from trainer.run_folder import open_run
+from trainer.sampling.sampler import Origin, Sampler
+from trainer.sampling.settings import Sampling, Vllm
+from trainer.sampling.transformers import TransformersSampler
+from trainer.sampling.vllm import VllmEngine, VllmSampler
+from trainer.screen import Screen
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of torch's and vLLM's own, as vLLM is imported
+]
+
+ORIGIN = Origin(sampler="test", model="tiny")
+
+
+def a_model(seed: int) -> LanguageModel:
+    """New, with weights so large that what it says depends on the prompt and on the seed."""
+    model = small.model(seed, width=64, context_tokens=1024)
+    with torch.no_grad():
+        for weights in model.network.parameters():
+            weights.mul_(4 if weights.dim() > 1 else 1)
+    return model
+
+
+OLD, NEW = a_model(0), a_model(5)
+LONG = "def solve(xs):\n" + "".join(f"    x{n} = xs[{n}] + {n}\n" for n in range(20))
+"""Longer than the blocks in which vLLM keeps what it computed of prompts."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models")
+    OLD.save(path / "old")
+    NEW.save(path / "new")
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Iterator[VllmEngine]:
+    found = VllmEngine(folder / "old", Vllm(kv_cache_bytes=1 << 28), "float32")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def sampler(engine: VllmEngine, folder: Path) -> Callable[..., VllmSampler]:
+    engine.load(folder / "old")
+
+    def made(seed: int = 1, **settings: object) -> VllmSampler:
+        chosen = Sampling.model_validate({"max_response_tokens": 12, "stop_at": (), **settings})
+        return VllmSampler(engine, chosen, tokenizer=OLD.tokenizer, origin=ORIGIN, seed=seed, stage="test")
+
+    return made
+
+
+def requests(temperature: float, prompts: Sequence[str] = (LONG, *small.TEXTS)) -> list[Request]:
+    return [Request(id=str(n), task_id="t", prompt=prompts[n % len(prompts)], temperature=temperature) for n in range(12)]
+
+
+def sample(sampler: Sampler, wanted: Sequence[Request], stop: threading.Event | None = None) -> list[Candidate]:
+    """In the order in which they left."""
+    left: list[Candidate] = []
+    sampler.sample(wanted, left.append, stop or threading.Event())
+    return left
+
+
+def by_id(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda candidate: int(candidate.id))
+
+
+def described(candidates: Sequence[Candidate]) -> list[tuple[str, str, int, bool]]:
+    return [(c.id, c.completion, c.tokens, c.truncated) for c in by_id(candidates)]
+
+
+def greedy_of_transformers(model: LanguageModel) -> list[tuple[str, str, int, bool]]:
+    chosen = Sampling(max_response_tokens=12, stop_at=())
+    return described(sample(TransformersSampler(model, chosen, origin=ORIGIN, seed=1, stage="test"), requests(0.0)))
+
+
+def test_greedy_candidates_equal_those_of_transformers(sampler: Callable[..., VllmSampler]) -> None:
+    """Text, number of tokens, and whether they were cut off."""
+    assert described(sample(sampler(), requests(0.0))) == greedy_of_transformers(OLD)
+
+
+def test_new_weights_sample_as_they_do_in_transformers(
+    sampler: Callable[..., VllmSampler], engine: VllmEngine, folder: Path
+) -> None:
+    """Nothing of the old ones is left, not even what was computed of the same prompts; and the way back works."""
+    old = described(sample(sampler(), requests(0.0)))
+    engine.load(folder / "new")
+    assert described(sample(sampler(), requests(0.0))) == greedy_of_transformers(NEW) != old
+    engine.load(folder / "old")
+    assert described(sample(sampler(), requests(0.0))) == old
+
+
+def test_the_same_seed_samples_the_same(sampler: Callable[..., VllmSampler]) -> None:
+    """Several samples of one prompt differ; another seed samples something else."""
+    first = described(sample(sampler(), requests(1.0)))
+    assert described(sample(sampler(), requests(1.0))) == first
+    assert described(sample(sampler(seed=2), requests(1.0))) != first
+    assert len({completion for _, completion, _, _ in first}) > len({LONG, *small.TEXTS})
+
+
+def test_candidates_leave_as_they_finish(sampler: Callable[..., VllmSampler]) -> None:
+    """Those that end early do not wait for those that go on to the limit."""
+    left = sample(sampler(max_response_tokens=300), requests(1.0))
+    cut_off = [candidate.truncated for candidate in left]
+    assert 0 < sum(cut_off) < len(left)
+    assert cut_off == sorted(cut_off)
+
+
+def test_a_mark_ends_a_response(sampler: Callable[..., VllmSampler]) -> None:
+    """No tokens are spent on what follows it."""
+    [plain, *_] = by_id(sample(sampler(max_response_tokens=60), requests(0.0)))
+    mark = plain.completion[5:7]
+    [marked, *_] = by_id(sample(sampler(max_response_tokens=60, stop_at=(mark,)), requests(0.0)))
+    assert (marked.completion, marked.truncated) == (cut(plain.completion, (mark,))[0], False)
+    assert marked.tokens < plain.tokens
+
+
+def test_a_stop_ends_the_sampling_early(sampler: Callable[..., VllmSampler]) -> None:
+    """The requests under way are taken back."""
+    stop = threading.Event()
+    stop.set()
+    assert sample(sampler(max_response_tokens=500), requests(1.0), stop) == []
+
+
+def completions(path: Path) -> list[str]:
+    """Of the evaluation before any sample was trained on."""
+    return [line["candidate"]["completion"] for line in read_lines(path / "start/evaluation/outcomes.jsonl")]
+
+
+def test_a_run_samples_every_round_from_its_own_weights(tmp_path: Path) -> None:
+    """A whole run, small: greedy evaluations equal those of the same run with transformers, whose weights are the same."""
+
+    def outcomes(name: str) -> Path:
+        changes = {
+            "model": {"width": 64, "layers": 1, "heads": 2, "vocabulary_tokens": 320},
+            "sampling": {"sampler": name, "max_response_tokens": 12, "temperatures": (1.0,)},
+            "training": {"rounds": 1, "epochs": 1, "batch_tasks": 4},
+        }
+        recipe = Recipe.model_validate({**small.recipe(tmp_path / name).model_dump(), **changes})
+        folder = open_run(recipe)
+        run(recipe, folder, FakeExecutor().connect, Screen(Console(quiet=True)))
+        folder.close()
+        return folder.path
+
+    here, there = outcomes("transformers"), outcomes("vllm")
+    for path, sampler in ((here, "transformers"), (there, "vllm")):
+        [made_by] = {
+            (line["candidate"]["sampler"].split()[0].removesuffix("-cpu"), line["candidate"]["model"])
+            for line in read_lines(path / "round-1/evaluation/outcomes.jsonl")
+        }
+        assert made_by == (sampler, revision(path / "round-1/model"))
+    assert completions(here) == completions(there)
