@@ -17,6 +17,10 @@ class SamplerError(TrainerError):
     """What samples or judges is not installed, cannot be reached, or refuses."""
 
 
+class Refused(SamplerError):
+    """A server will not answer this one request, whatever is repeated."""
+
+
 class TasksError(TrainerError):
     """The problems cannot be read, or too few of them can be used."""
 

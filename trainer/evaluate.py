@@ -17,9 +17,9 @@ from rich.console import Console
 
 from trainer.errors import RecipeError, TrainerError
 from trainer.interruption import exit_code, sigterm_as_ctrl_c
-from trainer.recipe import Engine, PromptForm
+from trainer.recipe import Engine
 from trainer.run_folder import write_json
-from trainer.sampling.settings import Sampling
+from trainer.sampling.settings import PromptForm, Sampling
 from trainer.screen import Screen
 
 if TYPE_CHECKING:

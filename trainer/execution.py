@@ -1,6 +1,7 @@
-"""Candidates run while others are still being sampled.
+r"""Candidates run while others are still being sampled.
 
     sampler thread --emit--> queue --jobs--> engine --reports--> outcomes
+                                       \--> teacher --scores--/
 
 The sampler works in a thread and the engine is spoken to from an event loop; the queue between them is the only thing they
 share. It has an end: a sampler that is faster than the engine waits. On the way each response becomes the code that follows its
@@ -23,6 +24,7 @@ from trainer.progress import Progress
 from trainer.recipe import Engine
 from trainer.records import Candidate, Outcome, Request
 from trainer.sampling.sampler import Sampler
+from trainer.teachers.scorer import OpenScorer, Scoring, scoring
 
 type Connect = Callable[[], AbstractAsyncContextManager["Executor"]]
 type Advance = Callable[[], None]
@@ -72,13 +74,15 @@ def sample_and_execute(
     on_sampled: Advance = lambda: None,
     on_executed: Advance = lambda: None,
     progress: Progress | None = None,
+    open_scorer: OpenScorer | None = None,
 ) -> list[Outcome]:
-    """One outcome for each request, in the order of the requests.
+    """One outcome for each request, in the order of the requests; with teacher scores where there is a scorer.
 
     Raises ExecutionError where the engine left a candidate without a report.
     """
     so_far = progress or Progress()
-    return asyncio.run(_sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed, so_far))
+    work = _sample_and_execute(sampler, requests, problems, connect, engine, on_sampled, on_executed, so_far, open_scorer)
+    return asyncio.run(work)
 
 
 def execute_gold(
@@ -101,6 +105,7 @@ async def _sample_and_execute(
     on_sampled: Advance,
     on_executed: Advance,
     progress: Progress,
+    open_scorer: OpenScorer | None,
 ) -> list[Outcome]:
     stop = threading.Event()
     sampled: Handover[Candidate] = Handover(_WAITING, stop)
@@ -119,26 +124,37 @@ async def _sample_and_execute(
         finally:
             sampled.end()
 
-    def job(response: Candidate) -> Job:
-        problem = problems[response.task_id]
-        candidates[response.id] = candidate = code_of(response, problem)
+    def job(candidate: Candidate) -> Job:
+        problem = problems[candidate.task_id]
         return problem.job(candidate.completion, id=candidate.id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
 
-    async def jobs() -> AsyncIterator[Job]:
+    async def take(response: Candidate, teacher: Scoring | None) -> Candidate:
+        candidates[response.id] = candidate = code_of(response, problems[response.task_id])
+        if teacher:
+            await teacher.put(candidate)
+        return candidate
+
+    async def jobs(teacher: Scoring | None) -> AsyncIterator[Job]:
+        for outcome in [*progress.outcomes.values()]:
+            if teacher:
+                await teacher.put(outcome.candidate)
         for response in earlier:
-            yield job(response)
+            yield job(await take(response, teacher))
         async for response in sampled:
             on_sampled()
-            yield job(response)
+            yield job(await take(response, teacher))
 
     _tell(on_sampled, sum(request.sampled for request in marked))
     _tell(on_executed, sum(request.id in progress.outcomes for request in requests))
-    sampling = asyncio.create_task(asyncio.to_thread(work))
-    try:
-        await _collect(jobs(), candidates, connect, on_executed, progress)
-        await sampling
-    finally:
-        stop.set()
+    async with scoring(open_scorer, problems, progress) as teacher:
+        sampling = asyncio.create_task(asyncio.to_thread(work))
+        try:
+            await _collect(jobs(teacher), candidates, connect, on_executed, progress)
+            await sampling
+        finally:
+            stop.set()
+        if teacher:
+            await teacher.finish()
     return [_outcome(progress, request.id) for request in requests]
 
 
@@ -191,7 +207,7 @@ def _outcome(progress: Progress, name: str) -> Outcome:
     if name not in progress.outcomes:
         was_sampled = name in progress.candidates
         raise ExecutionError(f"candidate {name}: {'the engine gave no report' if was_sampled else 'never sampled'}")
-    return progress.outcomes[name]
+    return replace(progress.outcomes[name], teacher_score=progress.scores.get(name))
 
 
 def _outcome_of(candidate: Candidate, report: Report) -> Outcome:

@@ -13,7 +13,7 @@ from trainer.run_folder import Inputs, RunFolder
 
 _OF_ROUNDS = {"rounds", "epochs", "batch_tasks", "learning_rate", "warmup_steps"}
 """What the supervised start does not look at in `training`."""
-_NOT_OF_SAMPLES = {"tasks", "sft", "objective", "training"}
+_NOT_OF_SAMPLES = {"tasks", "sft", "objective", "training", "teacher"}
 
 
 class StageInputs:
@@ -39,7 +39,18 @@ class StageInputs:
 
     def of_samples(self, number: int, model: str) -> Inputs:
         """`model` is the stage whose model is sampled; empty: the model as it came."""
-        return {**self.of_evaluation(model), "share": fingerprint.of_values(number, self._recipe.training.rounds)}
+        share = fingerprint.of_values(number, self._recipe.training.rounds)
+        return {**self.of_evaluation(model), "share": share, "teacher": self._of_teaching(number)}
+
+    def of_teacher(self, number: int) -> Inputs:
+        """Of what a teacher model answers in a round."""
+        settings = [self._settings[name] for name in ("run", "sampling", "teacher", "engine")]
+        return {
+            "settings": fingerprint.of_values(settings),
+            "tasks": self._folder.fingerprint("tasks"),
+            "share": fingerprint.of_values(number, self._recipe.training.rounds),
+            "model": self._teacher_model,
+        }
 
     def of_evaluation(self, model: str) -> Inputs:
         settings = {name: value for name, value in self._settings.items() if name not in _NOT_OF_SAMPLES}
@@ -61,6 +72,15 @@ class StageInputs:
         if stage:
             return self._folder.fingerprint(stage)
         return self._as_it_came
+
+    def _of_teaching(self, number: int) -> str:
+        """What teachers have to do with the candidates of a round: their answers and how they score."""
+        answers = self._folder.fingerprint(f"round-{number}/teacher") if self._recipe.teacher.sampler != "none" else ""
+        return fingerprint.of_values(self._settings["teacher"], self._teacher_model, answers)
+
+    @cached_property
+    def _teacher_model(self) -> str:
+        return revision(self._recipe.teacher.path) if self._recipe.teacher.path else ""
 
     @cached_property
     def _as_it_came(self) -> str:

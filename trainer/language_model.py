@@ -91,30 +91,30 @@ def new(settings: Model, texts: Sequence[str], seed: int, device: str = "cpu") -
     return LanguageModel(network=network.to(_resolve(device)), tokenizer=tokenizer)
 
 
-def load(path: str | Path, dtype: str = "float32", device: str = "cpu") -> LanguageModel:
+def load(path: str | Path, dtype: str = "float32", device: str = "cpu", key: str = "model.path") -> LanguageModel:
     """The model and tokenizer at a local path or hub id.
 
-    Raises ModelError in one line where there is no such model.
+    Raises ModelError in one line, which names the setting `key`, where there is no such model.
     """
     disable_progress_bar()
-    tokenizer = look(path)
+    tokenizer = look(path, key)
     try:
         network: Any = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
-        raise _no_model(path, error) from error
+        raise _no_model(path, error, key) from error
     return LanguageModel(network=network.to(_resolve(device)), tokenizer=tokenizer)
 
 
-def look(path: str | Path) -> Any:
+def look(path: str | Path, key: str = "model.path") -> Any:
     """The tokenizer at a path, once it is known that there is a model as well: quick, loads no weights. Raises ModelError."""
-    _check_folder(str(path))
+    _check_folder(str(path), key)
     try:
         AutoConfig.from_pretrained(path)
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
-        raise _no_model(path, error) from error
+        raise _no_model(path, error, key) from error
     if tokenizer.eos_token_id is None:
-        raise ModelError(f"model.path: the tokenizer at {str(path)!r} has no end token, so no response could end")
+        raise ModelError(f"{key}: the tokenizer at {str(path)!r} has no end token, so no response could end")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     for how_it_was_loaded in ("is_local", "local_files_only"):  # would be saved with it, as if it were another tokenizer
@@ -140,18 +140,18 @@ def check_device(device: str, key: str = "run.device") -> None:
         ) from error
 
 
-def _check_folder(path: str) -> None:
+def _check_folder(path: str, key: str) -> None:
     is_folder = Path(path).is_dir()
     if not is_folder and (path.startswith((".", "/", "~")) or path.count("/") > 1):
-        raise ModelError(f"model.path: no causal LM at {path!r}: there is no such folder")
+        raise ModelError(f"{key}: no causal LM at {path!r}: there is no such folder")
     if is_folder and not any(found for pattern in _WEIGHTS for found in Path(path).glob(pattern)):
-        raise ModelError(f"model.path: no causal LM at {path!r}: the folder has no weights, such as model.safetensors")
+        raise ModelError(f"{key}: no causal LM at {path!r}: the folder has no weights, such as model.safetensors")
 
 
-def _no_model(path: str | Path, error: Exception) -> ModelError:
+def _no_model(path: str | Path, error: Exception, key: str) -> ModelError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     where = "" if Path(path).is_dir() else "there is no such folder here, and as a hub id: "
-    return ModelError(f"model.path: no causal LM at {str(path)!r}: {where}{reason}")
+    return ModelError(f"{key}: no causal LM at {str(path)!r}: {where}{reason}")
 
 
 def _resolve(device: str) -> str:

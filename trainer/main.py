@@ -42,6 +42,7 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> 
         pipeline.evaluate(0)
         for number in range(1, recipe.training.rounds + 1):
             screen.title(f"Round {number} of {recipe.training.rounds}")
+            pipeline.ask_teacher(number)
             pipeline.sample(number)
             pipeline.train_round(number)
             pipeline.evaluate(number)

@@ -3,6 +3,7 @@
     tasks              problems.jsonl gold.jsonl parts.json
     start/model        the supervised start, in Hugging Face format, with steps.jsonl
     start/evaluation   outcomes.jsonl metrics.json
+    round-N/teacher    outcomes.jsonl metrics.json, where a teacher model answers too
     round-N/samples    outcomes.jsonl ranked.jsonl pairs.jsonl metrics.json
     round-N/model      as above
     round-N/evaluation as above
@@ -39,8 +40,11 @@ from trainer.recipe import Recipe
 from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
 from trainer.run_folder import THERE, UNFINISHED, Inputs, RunFolder, write_json
 from trainer.sampling.assembly import Samplers
+from trainer.sampling.sampler import Sampler
 from trainer.screen import Screen
 from trainer.seeds import derive_seed
+from trainer.teachers.assembly import Teachers
+from trainer.teachers.scorer import OpenScorer
 from trainer.training import Schedule, train
 
 START = "start"
@@ -56,6 +60,7 @@ class Pipeline:
 
     def __init__(self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, samplers: Samplers) -> None:
         self._recipe, self._folder, self._connect, self._screen, self._samplers = recipe, folder, connect, screen, samplers
+        self._teachers = Teachers(recipe, samplers)
         self._in_memory: tuple[str, LanguageModel] | None = None
         self._inputs = StageInputs(recipe, folder)
         torch.set_num_threads(recipe.run.threads or max(1, len(os.sched_getaffinity(0)) - 1))
@@ -109,19 +114,35 @@ class Pipeline:
         )
         self._train(START, inputs, self._untrained(examples), examples, Sft(), schedule)
 
+    def ask_teacher(self, number: int) -> None:
+        """The teacher model's responses to the round's tasks, executed as they come; nothing where the recipe has none."""
+        name = f"{round_name(number)}/teacher"
+        if not self._teachers.answers:
+            return
+        inputs = self._inputs.of_teacher(number)
+        if self._is_done(name, inputs):
+            return
+        problems = self._problems_of(number)
+        requests = self._teachers.requests(problems, name)
+        with self._folder.stage(name, inputs) as folder, journal(folder / UNFINISHED / "progress.jsonl") as lines:
+            outcomes = self._execute(self._teachers.sampler(name), requests, problems, Progress(lines))
+            write_lines(folder / "outcomes.jsonl", outcomes)
+            write_json(folder / "metrics.json", {"verdicts": ranking.verdict_mix(outcomes), "left_out": left_out(outcomes)})
+
     def sample(self, number: int) -> None:
         """Candidates of the round's tasks from the latest model, executed while they come, scored and ranked."""
         name = f"{round_name(number)}/samples"
         inputs = self._inputs.of_samples(number, self._model_before(number))
         if self._is_done(name, inputs):
             return
-        problems = {p.task_id: p for p in tasks.share(self.parts.train, number, self._recipe.training.rounds)}
+        problems = self._problems_of(number)
         with self._folder.stage(name, inputs) as folder, journal(folder / UNFINISHED / "progress.jsonl") as lines:
             started, progress = time.monotonic(), Progress(lines)
             earlier = len(progress.outcomes)
-            outcomes = self._outcomes(name, number - 1, problems, self._recipe.sampling.temperatures_of_task(), progress)
+            temperatures = self._recipe.sampling.temperatures_of_task()
+            outcomes = self._outcomes(name, number - 1, problems, temperatures, progress, self._teachers.scorer())
             seconds = time.monotonic() - started
-            ranked = self._rank(problems, outcomes)
+            ranked = self._rank(problems, [*self._taught(number), *outcomes])
             pairs = [pair for task in ranked for pair in ranking.pairs(task)]
             write_lines(folder / "outcomes.jsonl", outcomes)
             write_lines(folder / "ranked.jsonl", ranked)
@@ -134,6 +155,7 @@ class Pipeline:
                 "programs": len(outcomes),
                 "programs_per_second": (len(outcomes) - earlier) / seconds,
                 "tokens": sum(outcome.candidate.tokens for outcome in outcomes),
+                "teacher_scores": sum(outcome.teacher_score is not None for outcome in outcomes),
             }
             write_json(folder / "metrics.json", metrics)
 
@@ -240,8 +262,17 @@ class Pipeline:
         path = folder / UNFINISHED / "checkpoint.pt"
         return Checkpoints(path=path, every_ms=run.checkpoint_ms, every_steps=run.checkpoint_steps)
 
+    def _problems_of(self, number: int) -> dict[str, Problem]:
+        return {p.task_id: p for p in tasks.share(self.parts.train, number, self._recipe.training.rounds)}
+
     def _outcomes(
-        self, stage: str, number: int, problems: Mapping[str, Problem], temperatures: Sequence[float], progress: Progress
+        self,
+        stage: str,
+        number: int,
+        problems: Mapping[str, Problem],
+        temperatures: Sequence[float],
+        progress: Progress,
+        open_scorer: OpenScorer | None = None,
     ) -> list[Outcome]:
         requests = [
             Request(id=f"{stage}/{task_id}/{index}", task_id=task_id, prompt=self._prompt(problem), temperature=temperature)
@@ -249,15 +280,35 @@ class Pipeline:
             for index, temperature in enumerate(temperatures)
         ]
         sampler = self._samplers.of_model(self._model_path(number), lambda: self._model(number), stage)
+        return self._execute(sampler, requests, problems, progress, open_scorer)
+
+    def _execute(
+        self,
+        sampler: Sampler,
+        requests: Sequence[Request],
+        problems: Mapping[str, Problem],
+        progress: Progress,
+        open_scorer: OpenScorer | None = None,
+    ) -> list[Outcome]:
         bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
+        engine = self._recipe.engine
         with self._screen.bars(*bars) as [on_sampled, on_executed]:
             return sample_and_execute(
-                sampler, requests, problems, self._connect, self._recipe.engine, on_sampled, on_executed, progress
+                sampler, requests, problems, self._connect, engine, on_sampled, on_executed, progress, open_scorer
             )
+
+    def _taught(self, number: int) -> list[Outcome]:
+        """What teachers answered to the round's tasks."""
+        gold = self._folder.path / "tasks" / "gold.jsonl"
+        answers = self._folder.path / round_name(number) / "teacher" / "outcomes.jsonl"
+        return [
+            *(read_outcomes(gold) if self._recipe.teacher.gold else []),
+            *(read_outcomes(answers) if self._teachers.answers else []),
+        ]
 
     def _rank(self, problems: Mapping[str, Problem], outcomes: Sequence[Outcome]) -> list[RankedTask]:
         by_task: dict[str, list[Outcome]] = defaultdict(list)
-        for outcome in [*read_outcomes(self._folder.path / "tasks" / "gold.jsonl"), *outcomes]:
+        for outcome in outcomes:
             by_task[outcome.candidate.task_id].append(outcome)
         ranked = [ranking.rank(name, self._prompt(p), by_task[name], self._recipe.scoring) for name, p in problems.items()]
         return [task for task in ranked if task is not None]

@@ -22,6 +22,8 @@ def check_inputs(recipe: Recipe) -> None:
     """
     language_model.check_device(recipe.run.device)
     assembly.check(recipe)
+    if recipe.teacher.path:
+        language_model.look(recipe.teacher.path, "teacher.path")
     if recipe.model.path:
         tokenizer = language_model.look(recipe.model.path)
         context = language_model.context_tokens(recipe.model.path)

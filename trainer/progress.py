@@ -2,6 +2,7 @@
 
 {"sampled": candidate}      as the sampler gave it
 {"executed": outcome}       with the candidate as it was executed
+{"scored": [id, score]}     by a teacher; null where it gave none
 """
 
 from collections.abc import Iterable
@@ -20,10 +21,14 @@ class Progress:
         self._journal = journal
         self.candidates: dict[str, Candidate] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.scores: dict[str, float | None] = {}
         for line in journal.earlier if journal else ():
             if "sampled" in line:
                 candidate = Candidate(**line["sampled"])
                 self.candidates[candidate.id] = candidate
+            elif "scored" in line:
+                name, score = line["scored"]
+                self.scores[name] = score
             else:
                 outcome = read_outcome(line["executed"])
                 self.outcomes[outcome.candidate.id] = outcome
@@ -37,6 +42,11 @@ class Progress:
         self.outcomes[outcome.candidate.id] = outcome
         if self._journal and Verdict(outcome.verdict) not in NO_VERDICT:  # what the engine failed at is tried again
             self._journal.add({"executed": asdict(outcome)})
+
+    def scored(self, name: str, score: float | None) -> None:
+        self.scores[name] = score
+        if self._journal:
+            self._journal.add({"scored": [name, score]})
 
     def unexecuted(self, names: Iterable[str]) -> list[Candidate]:
         """Those of these candidates that were sampled, and not executed."""

@@ -11,21 +11,24 @@ from typing import Any
 from engine.client import Problem
 from trainer.errors import ModelError
 from trainer.grafting import Function, function_name, left_open
-from trainer.recipe import PromptForm
+from trainer.sampling.settings import PromptForm
 
 type Prompt = Callable[[Problem], str]
 
 _INSTRUCTION = "Solve this task in Python. Answer with one block of code that defines everything it uses, and no tests.\n\n"
 
 
-def prompt_of(form: PromptForm, tokenizer: Any) -> Prompt:
-    """How problems are put to the model. Raises ModelError where it has no chat template; other forms need no tokenizer."""
+def prompt_of(form: PromptForm, tokenizer: Any, key: str = "model.prompt") -> Prompt:
+    """How problems are put to the model. Raises ModelError, which names the setting `key`, where it has no chat template.
+
+    Other forms need no tokenizer.
+    """
     if form == "completion":
         return lambda problem: problem.prompt
     if form == "docstring":
         return docstring_first
     if not getattr(tokenizer, "chat_template", None):
-        raise ModelError('model.prompt: the tokenizer has no chat template; set it to "completion", or take a model for chats')
+        raise ModelError(f'{key}: the tokenizer has no chat template; set it to "completion", or take a model for chats')
     return lambda problem: _chat(problem, tokenizer)
 
 

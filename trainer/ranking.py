@@ -2,7 +2,8 @@
 
 Four levels: compile error < runtime error < wrong answer < passed. A limit that was exceeded has a score of its own. A failure
 of the infrastructure, and a candidate that the token limit cut off, have no score: they are left out, never counted as bad. A
-teacher's score gets a bonus, so that it ranks above a student with the same verdict.
+teacher's score gets a bonus, so that it ranks above a student with the same verdict. Among students with the same verdict the
+teacher model's opinion decides, where there is one: it moves them apart, by less than what lies between two verdicts.
 """
 
 from collections import Counter
@@ -33,9 +34,18 @@ def reward(outcome: Outcome, scoring: Scoring) -> float | None:
 
 
 def score(outcome: Outcome, scoring: Scoring) -> float | None:
-    """What ranks one candidate: its reward, with a teacher's bonus on top. None where it has no reward."""
+    """What ranks one candidate: its reward, with a teacher's bonus or a teacher model's opinion on top. None without a reward."""
     value = reward(outcome, scoring)
-    return value + scoring.teacher_bonus if value is not None and outcome.candidate.teacher else value
+    if value is None:
+        return None
+    if outcome.candidate.teacher:
+        return value + scoring.teacher_bonus
+    return value + opinion(outcome.teacher_score, scoring.teacher_weight)
+
+
+def opinion(teacher_score: float | None, weight: float) -> float:
+    """What a teacher's score from 0 to 1 adds: half the weight at most, up or down. No score is no opinion, and adds nothing."""
+    return 0.0 if teacher_score is None else weight * (teacher_score - 0.5)
 
 
 def rank(task_id: str, prompt: str, outcomes: Iterable[Outcome], scoring: Scoring) -> RankedTask | None:
@@ -47,13 +57,16 @@ def rank(task_id: str, prompt: str, outcomes: Iterable[Outcome], scoring: Scorin
     if len({outcome.candidate.teacher for _, outcome in rewarded}) < 2:
         return None
     samples = Counter(outcome.candidate.completion for _, outcome in rewarded if not outcome.candidate.teacher)
-    best_first = sorted(rewarded, key=lambda item: (-item[1].candidate.teacher, -item[0], item[1].candidate.completion))
+    ranked = sorted(
+        ((score(outcome, scoring) or 0.0, value, outcome) for value, outcome in rewarded),
+        key=lambda item: (-item[2].candidate.teacher, -item[0], item[2].candidate.completion),
+    )
     distinct: dict[str, RankedResponse] = {}
-    for value, outcome in best_first:
+    for total, value, outcome in ranked:
         completion, teacher = outcome.candidate.completion, outcome.candidate.teacher
         response = RankedResponse(
             completion=completion,
-            score=value + scoring.teacher_bonus if teacher else value,
+            score=total,
             reward=value,
             verdict=outcome.verdict,
             passed=outcome.verdict == Verdict.PASSED.value,

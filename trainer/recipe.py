@@ -4,15 +4,15 @@ One frozen class per stage, in the order in which the stages run. Nothing is rea
 by its resolved recipe, which lies in the run folder. This module needs no torch. trainer.recipe_file reads recipes from TOML.
 """
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, model_validator
 
 from trainer.objectives.settings import Objective, Rrtf
-from trainer.sampling.settings import Openai, Sampling, Vllm
+from trainer.sampling.settings import Openai, PromptForm, Sampling, Vllm
 from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section
-
-PromptForm = Literal["completion", "docstring", "chat"]
+from trainer.teachers.settings import Teacher
 
 GENERATED = "generated"
 """In place of a problems file: tasks are made up."""
@@ -117,6 +117,8 @@ class Scoring(Section):
     """Score of a program that exceeds its time, memory or another limit."""
     teacher_bonus: Positive = 0.2
     """Added to a teacher's score, so that it ranks above a student with the same verdict."""
+    teacher_weight: NotNegative = 0.1
+    """How far apart teacher.score can put two students with the same verdict; less than what lies between two verdicts."""
 
     @model_validator(mode="after")
     def _levels_ascend(self) -> "Scoring":
@@ -161,9 +163,12 @@ class Engine(Section):
     """How long an engine that went away is waited for; then the run ends, and can be continued."""
 
 
+_OF_SERVERS = {"addresses", "key_variable", "requests_at_once", "timeout_ms", "retry_ms"}
 _HOW: dict[str, set[str]] = {
     "run": {"name", "folder", "device", "threads", "checkpoint_ms", "checkpoint_steps", "take_over"},
-    "openai": {"addresses", "key_variable", "requests_at_once", "timeout_ms", "retry_ms"},
+    "vllm": set(Vllm.model_fields),
+    "openai": _OF_SERVERS,
+    "teacher": _OF_SERVERS,
     "engine": {"address", "retry_ms"},
 }
 """Settings that say how a run is done and decide nothing about its end: a run may be continued with others."""
@@ -177,6 +182,7 @@ class Recipe(Section):
     sampling: Sampling = Sampling()
     vllm: Vllm = Vllm()
     openai: Openai = Openai()
+    teacher: Teacher = Teacher()
     scoring: Scoring = Scoring()
     objective: Objective = Rrtf()
     training: Training = Training()
@@ -204,6 +210,18 @@ class Recipe(Section):
             raise ValueError(
                 "servers that keep their weights can sample only one round, from the model as it came: "
                 "set openai.reload to true, or sft.epochs to 0 and training.rounds to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _verdicts_come_before_teacher_scores(self) -> "Recipe":
+        scoring = self.scoring
+        values = sorted({scoring.compile_error, scoring.runtime_error, scoring.wrong_answer, scoring.passed, scoring.limit})
+        apart = min(above - below for below, above in pairwise(values))
+        if self.teacher.score != "none" and not scoring.teacher_weight < min(apart, 2 * scoring.teacher_bonus):
+            raise ValueError(
+                f"scoring.teacher_weight is {scoring.teacher_weight}: it must be less than the {apart:g} between two verdicts, "
+                f"and than twice scoring.teacher_bonus, or a teacher's score would count more than a verdict"
             )
         return self
 

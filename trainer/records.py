@@ -58,6 +58,8 @@ class Outcome:
     trust: str
     error: str
     cpu_time_ms: float
+    teacher_score: float | None = None
+    """How a teacher model finds the candidate, from 0 to 1; None where none was asked or none answered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,11 +20,12 @@ from typing import Any, Self
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
 
-from trainer.errors import SamplerError
+from trainer.errors import Refused, SamplerError
 from trainer.sampling.settings import Server
 from trainer.served import LOOK_S, reason
 
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_OF_THE_REQUEST = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
 _FIRST_REST_S, _LONGEST_REST_S = 0.5, 30.0
 
 type Sleep = Callable[[float], Awaitable[None]]
@@ -75,7 +76,7 @@ class Servers:
         await self.client.aclose()
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON that a server answers with. Raises SamplerError."""
+        """The JSON that a server answers with. Raises Refused where it will not look at this body, else SamplerError."""
         retrying = AsyncRetrying(
             sleep=self._sleep,
             wait=self._rest,
@@ -108,7 +109,7 @@ class Servers:
         if answer.status_code in _PASSING or answer.is_server_error:
             self._let_rest(address, _seconds(answer.headers.get("Retry-After", "")))
             raise _Passing(said)
-        raise SamplerError(f"{self._section}: {said}")
+        raise (Refused if answer.status_code in _OF_THE_REQUEST else SamplerError)(f"{self._section}: {said}")
 
     def _content(self, address: _Address, answer: httpx2.Response) -> Any:
         try:

@@ -71,7 +71,7 @@ def _table(*columns: str) -> Table:
 def _round(folder: RunFolder, number: int) -> dict[str, Any]:
     name = f"round-{number}" if number else "start"
     evaluation = folder.read(f"{name}/evaluation", "metrics.json")
-    stages = [stage for stage in ("samples", "model", "evaluation") if folder.is_done(f"{name}/{stage}")]
+    stages = [stage for stage in ("teacher", "samples", "model", "evaluation") if folder.is_done(f"{name}/{stage}")]
     seconds = {stage: folder.seconds(f"{name}/{stage}") for stage in stages}
     if number == 0:
         seconds["tasks"] = folder.seconds("tasks")

@@ -52,7 +52,14 @@ def recipe(folder: Path, **run: object) -> Recipe:
 
 
 def outcome(
-    completion: str, verdict: str, *, teacher: bool = False, truncated: bool = False, task_id: str = "task", name: str = "c"
+    completion: str,
+    verdict: str,
+    *,
+    teacher: bool = False,
+    truncated: bool = False,
+    task_id: str = "task",
+    name: str = "c",
+    teacher_score: float | None = None,
 ) -> Outcome:
     """What the engine said about one candidate."""
     candidate = Candidate(
@@ -66,5 +73,12 @@ def outcome(
         teacher=teacher,
     )
     return Outcome(
-        candidate=candidate, verdict=verdict, tests_passed=0, tests_total=0, trust="examined", error="", cpu_time_ms=1.0
+        candidate=candidate,
+        verdict=verdict,
+        tests_passed=0,
+        tests_total=0,
+        trust="examined",
+        error="",
+        cpu_time_ms=1.0,
+        teacher_score=teacher_score,
     )

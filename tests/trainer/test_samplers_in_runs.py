@@ -19,6 +19,8 @@ from trainer.revision import revision
 from trainer.run_folder import open_run
 from trainer.screen import Screen
 
+LONG_ENOUGH_TO_END = {"max_response_tokens": 60, "temperatures": (1.0,), "samples_per_temperature": 4}
+
 
 @pytest.fixture
 def changes(tmp_path: Path) -> dict[str, Any]:
@@ -67,14 +69,36 @@ def test_every_sample_names_the_model_that_wrote_it(tmp_path: Path, changes: dic
     assert {c["model"] for c in candidates(folder, "round-1/evaluation")} == {revision(folder / "round-1/model")}
 
 
+def test_a_run_with_a_teacher_model(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """It answers beside the gold solutions, and finds the student's candidates more or less likely."""
+    teacher = {"sampler": "transformers", "path": str(tmp_path / "model"), "score": "likelihood", "max_response_tokens": 8}
+    folder = run_once(tmp_path, {**changes, "teacher": {**teacher, "samples": 2}, "sampling": LONG_ENOUGH_TO_END})
+    assert len(candidates(folder, "round-1/teacher")) == 2 * 8
+    assert all(candidate["teacher"] for candidate in candidates(folder, "round-1/teacher"))
+    outcomes = list(read_lines(folder / "round-1/samples/outcomes.jsonl"))
+    whole = [outcome for outcome in outcomes if not outcome["candidate"]["truncated"]]
+    assert whole
+    assert all(0 < outcome["teacher_score"] < 1 for outcome in whole)
+
+
+def test_a_run_with_a_chat_as_teacher_and_judge(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Its code is taken out of its prose, ranks above the student's, and stands in for gold where that does not teach."""
+    with serving(CompletionsServer(load(tmp_path / "model"), says="Score: 9\n```python\nx = 1\n```")) as server:
+        teacher = {"sampler": "openai", "addresses": [server.address], "score": "judge", "gold": False}
+        folder = run_once(tmp_path, {**changes, "teacher": teacher, "sampling": LONG_ENOUGH_TO_END})
+    assert {(c["completion"], c["model"]) for c in candidates(folder, "round-1/teacher")} == {("x = 1\n", "served:tiny")}
+    ranked = list(read_lines(folder / "round-1/samples/ranked.jsonl"))
+    assert {r["completion"] for task in ranked for r in task["responses"] if r["teacher"]} == {"x = 1\n"}
+    assert json.loads((folder / "round-1/samples/metrics.json").read_text())["teacher_scores"] > 0
+
+
 @pytest.mark.parametrize("form", ["docstring", "chat"])
 def test_a_model_is_trained_on_the_prompt_that_it_is_asked(tmp_path: Path, changes: dict[str, Any], form: str) -> None:
     """Whatever the form of the prompt."""
     model = load(tmp_path / "model")
     model.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}\nassistant:"
     model.save(tmp_path / "model")
-    long_enough_to_end = {"max_response_tokens": 60, "temperatures": (1.0,), "samples_per_temperature": 4}
-    folder = run_once(tmp_path, {**changes, "model": {**changes["model"], "prompt": form}, "sampling": long_enough_to_end})
+    folder = run_once(tmp_path, {**changes, "model": {**changes["model"], "prompt": form}, "sampling": LONG_ENOUGH_TO_END})
     [first, *_] = read_lines(folder / "round-1/samples/ranked.jsonl")
     opens = {"docstring": '"""', "chat": "Solve this task"}
     assert first["prompt"].startswith(opens[form])

@@ -1,4 +1,4 @@
-"""Which sampler a recipe asks for: the one place where samplers are made."""
+"""Which sampler a recipe asks for: the one place where samplers are made, for the model that is trained and for a teacher."""
 
 import asyncio
 import importlib.metadata
@@ -16,7 +16,7 @@ from trainer.sampling import vllm
 from trainer.sampling.openai import OpenAISampler
 from trainer.sampling.reloading import EXTENSION, METHOD
 from trainer.sampling.sampler import Origin, Sampler
-from trainer.sampling.settings import Sampling, Server
+from trainer.sampling.settings import Ask, SamplerName, Sampling, Server
 from trainer.sampling.transformers import TransformersSampler
 from trainer.sampling.vllm import VllmEngine, VllmSampler
 from trainer.served import Served, look_at_all, post_to_all
@@ -26,18 +26,18 @@ type Load = Callable[[], LanguageModel]
 
 
 class Samplers:
-    """The samplers of one run: of each model that it makes, and of the teacher."""
+    """The samplers of one run. Engines of vLLM, one for the model and one for a teacher, live as long as this."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._engine: VllmEngine | None = None
+        self._engines: dict[str, VllmEngine] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._engine is not None:
-            self._engine.close()
+        for engine in self._engines.values():
+            engine.close()
 
     def of_model(self, path: str | Path, load: Load, stage: str) -> Sampler:
         """What samples from the model at `path`; `load` gives that model where it is sampled in this process.
@@ -45,42 +45,33 @@ class Samplers:
         Servers that keep their weights sample the candidates of the only round; evaluations are then sampled in this process, so
         that those before and after the training can be compared. Raises SamplerError.
         """
-        recipe = self._recipe
-        if recipe.sampling.sampler == "openai" and (recipe.openai.reload or stage.endswith("/samples")):
-            return self._of_server(path, stage)
-        if recipe.sampling.sampler == "vllm":
-            return self._of_vllm(path, stage)
-        return transformers_sampler(path, load(), recipe.sampling, recipe.run.seed, stage)
+        settings, servers, seed = self._recipe.sampling, self._recipe.openai, self._recipe.run.seed
+        if settings.sampler == "vllm":
+            return self._of_vllm("model", path, self._recipe.model.dtype, settings, stage)
+        if settings.sampler == "openai" and servers.reload:
+            asyncio.run(_reload(servers, str(Path(path).resolve())))
+        if settings.sampler == "openai" and (servers.reload or stage.endswith("/samples")):
+            return _of_servers(servers, "openai", servers.ask, path, settings, seed, stage)
+        return transformers_sampler(path, load(), settings, seed, stage)
 
-    def _of_vllm(self, path: str | Path, stage: str) -> Sampler:
-        if self._engine is None:
-            self._engine = VllmEngine(path, self._recipe.vllm, self._recipe.model.dtype)
-        self._engine.load(path)
-        return VllmSampler(
-            self._engine,
-            self._recipe.sampling,
-            tokenizer=language_model.look(path),
-            origin=Origin(sampler=vllm.version(), model=revision(path)),
-            seed=self._recipe.run.seed,
-            stage=stage,
-        )
+    def of_teacher(self, load: Load, stage: str) -> Sampler:
+        """What samples from the recipe's teacher model. Raises SamplerError."""
+        teacher, seed = self._recipe.teacher, self._recipe.run.seed
+        settings = teacher.sampling(self._recipe.sampling)
+        if teacher.sampler == "vllm":
+            return self._of_vllm("teacher", teacher.path, teacher.dtype, settings, stage)
+        if teacher.sampler == "openai":
+            return _of_servers(teacher, "teacher", teacher.ask, teacher.path, settings, seed, stage)
+        return transformers_sampler(teacher.path, load(), settings, seed, stage)
 
-    def _of_server(self, path: str | Path, stage: str) -> Sampler:
-        settings = self._recipe.openai
-        if settings.reload:
-            asyncio.run(_reload(settings, str(Path(path).resolve())))
-        served = look(settings, "openai")
-        tokenizer = language_model.look(path) if settings.ask == "tokens" else None
-        return OpenAISampler(
-            settings,
-            self._recipe.sampling,
-            ask=settings.ask,
-            section="openai",
-            tokens_of=lambda prompt: language_model.prompt_ids(tokenizer, prompt),
-            origin=Origin(sampler=f"openai {served.version}".rstrip(), model=revision(path)),
-            seed=self._recipe.run.seed,
-            stage=stage,
-        )
+    def _of_vllm(self, whose: str, path: str | Path, dtype: str, settings: Sampling, stage: str) -> Sampler:
+        if whose not in self._engines:
+            self._engines[whose] = VllmEngine(path, self._recipe.vllm, dtype)
+        engine = self._engines[whose]
+        engine.load(path)
+        origin = Origin(sampler=vllm.version(), model=revision(path))
+        tokenizer, seed = language_model.look(path), self._recipe.run.seed
+        return VllmSampler(engine, settings, tokenizer=tokenizer, origin=origin, seed=seed, stage=stage)
 
 
 def transformers_sampler(
@@ -91,12 +82,42 @@ def transformers_sampler(
     return TransformersSampler(model, settings, origin=origin, seed=seed, stage=stage)
 
 
+def _of_servers(
+    servers: Server, section: str, ask: Ask, path: str | Path, settings: Sampling, seed: int, stage: str
+) -> OpenAISampler:
+    """`path` may be empty for a model that lies on the server alone, unless prompts go as tokens."""
+    served = look(servers, section)
+    origin = Origin(
+        sampler=f"openai {served.version}".rstrip(), model=revision(path) if path else f"served:{served.root or served.model}"
+    )
+    tokenizer = language_model.look(path) if ask == "tokens" else None
+    return OpenAISampler(
+        servers,
+        settings,
+        ask=ask,
+        section=section,
+        tokens_of=lambda prompt: language_model.prompt_ids(tokenizer, prompt),
+        origin=origin,
+        seed=seed,
+        stage=stage,
+    )
+
+
 def check(recipe: Recipe) -> None:
-    """Looks for what samples, before a run begins. Raises SamplerError."""
-    if recipe.sampling.sampler == "openai":
-        look(recipe.openai, "openai")
-    elif recipe.sampling.sampler == "vllm":
-        vllm.check("sampling.sampler")
+    """Looks for what samples and what judges, before a run begins. Raises SamplerError."""
+    teacher = recipe.teacher
+    _check_one(recipe.sampling.sampler, "sampling.sampler", recipe.openai, "openai")
+    if teacher.sampler != "none":
+        _check_one(teacher.sampler, "teacher.sampler", teacher, "teacher")
+    if teacher.score == "judge":
+        look(teacher, "teacher")
+
+
+def _check_one(name: SamplerName, key: str, servers: Server, section: str) -> None:
+    if name == "openai":
+        look(servers, section)
+    elif name == "vllm":
+        vllm.check(key)
 
 
 def look(settings: Server, section: str) -> Served:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator
 from trainer.section import Count, CountOrNone, Positive, Section, Share
 
 SamplerName = Literal["transformers", "vllm", "openai"]
+PromptForm = Literal["completion", "docstring", "chat"]
 Ask = Literal["tokens", "text", "chat"]
 
 
