@@ -49,9 +49,9 @@ TUNING_SEED = 10
 RATES = (1.5e-4, 5e-4, 1.5e-3)
 
 
-def base_recipe(train: int, held_out: int) -> Recipe:
+def base_recipe(start: int, train: int, held_out: int) -> Recipe:
     """The embedded default with another number of tasks."""
-    return Recipe.model_validate({"tasks": {"train": train, "held_out": held_out}})
+    return Recipe.model_validate({"tasks": {"start": start, "train": train, "held_out": held_out}})
 
 
 def measure(runs: Runs, options: argparse.Namespace) -> Result:
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, save."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when grpc is imported; its remarks on connections are not for users
     options = _parser().parse_args(arguments)
-    recipe = base_recipe(options.train, options.held_out)
+    recipe = base_recipe(options.start, options.train, options.held_out)
     with serve(recipe.engine) as connect:
         result = measure(Runs(recipe, options.folder, connect), options)
     print("\n".join(["", tables(result), "", *sentences(result)]))
@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=3, help="of the iterated ones")
     add("--rates", type=float, nargs="+", default=list(RATES), help="the learning rates to choose from")
     add("--tuning-seed", type=int, default=TUNING_SEED)
+    add("--start", type=int, default=700, help="tasks of the supervised start of each seed")
     add("--train", type=int, default=1050, help="training tasks of each seed")
     add("--held-out", type=int, default=400, help="held-out tasks of each seed")
     add("--folder", type=Path, default=Path("runs/learning"), help="where finished stages are kept")

@@ -86,12 +86,16 @@ def sentences(result: Result) -> list[str]:
                 said.append(f"{kind}: RRTF is {word} {', '.join(names)}")
     if RRTF in result.iterated:
         before, after = _mean(result.start), _mean(result.iterated[RRTF])
-        reached = "reaches" if after >= FACTOR * before else "does not reach"
-        said.append(
-            f"iterated RRTF takes the start's pass@1 from {before:.1%} to {after:.1%}, "
-            f"times {after / before:.2f}, which {reached} the paper's {FACTOR}"
-        )
+        said.append(f"iterated RRTF takes the start's pass@1 from {before:.1%} to {after:.1%}{_times(before, after)}")
     return said
+
+
+def _times(before: float, after: float) -> str:
+    """The factor, where there is one."""
+    if before == 0:
+        return ""
+    reached = "reaches" if after >= FACTOR * before else "does not reach"
+    return f", times {after / before:.2f}, which {reached} the paper's {FACTOR}"
 
 
 def as_json(result: Result) -> dict[str, Any]:

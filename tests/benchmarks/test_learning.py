@@ -2,11 +2,12 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.learning import measure
+from benchmarks.learning import main, measure
 from benchmarks.learning_plot import write_plot
 from benchmarks.learning_report import Result, as_json, sentences, tables
 from benchmarks.learning_runs import Arm, Runs
@@ -105,6 +106,22 @@ def test_a_run_that_another_process_works_on_is_waited_for(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "seed-0").iterdir()] == ["start"]
 
 
+@pytest.mark.jail
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_command_compares_on_the_real_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From tasks to a table, JSON and a plot, every program in a jail."""
+    size = ["--start", "32", "--train", "8", "--held-out", "6", "--rounds", "2"]
+    what = ["--seeds", "1", "2", "--tuning-seed", "0", "--rates", "1e-3", "--objectives", "rrtf", "sft", "--iterated", "rrtf"]
+    where = ["--folder", f"{tmp_path}/runs", "--save", f"{tmp_path}/learning.json", "--plots", f"{tmp_path}/plots"]
+    assert main([*size, *what, *where]) == 0
+    assert "| objective | seed 1 | seed 2 | mean |" in capsys.readouterr().out
+    saved = json.loads((tmp_path / "learning.json").read_text())
+    assert [len(saved[kind]["rrtf"]) for kind in ("offline", "iterated")] == [2, 2]
+    assert saved["recipe"]["tasks"]["start"] == 32
+    assert (tmp_path / "plots/learning.svg").is_file()
+
+
 def solved(*shares: int) -> list[tuple[bool, ...]]:
     return [tuple(task < share for task in range(100)) for share in shares]
 
@@ -127,6 +144,11 @@ def test_what_is_said_follows_from_the_numbers() -> None:
         "offline: RRTF is not told apart from sft",
         "iterated RRTF takes the start's pass@1 from 20.0% to 60.0%, times 3.00, which reaches the paper's 1.9",
     ]
+
+
+def test_a_start_that_solves_nothing_has_no_factor() -> None:
+    """Nothing is divided by it."""
+    assert sentences(replace(RESULT, start=solved(0, 0, 0)))[-1] == "iterated RRTF takes the start's pass@1 from 0.0% to 60.0%"
 
 
 def test_the_table_has_a_line_for_each_way_to_train() -> None:
