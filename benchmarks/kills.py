@@ -20,6 +20,7 @@ import multiprocessing
 import multiprocessing.context
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -116,16 +117,17 @@ def _run(arguments: list[str]) -> None:
 def measure(folder: Path, address: str, kills: int, seed: int) -> list[Kill]:
     """The kills, each in a folder of its own under `folder`, with the engine at an address."""
     runs, moments = Runs(address), random.Random(seed)
+    runs.finish(folder / "warm-up")  # imports the libraries, once for all
     started = time.monotonic()
     alone = runs.finish(folder / "alone")
     seconds = time.monotonic() - started
-    return [_kill(runs, folder / f"kill-{number}", moments.uniform(0, seconds), alone) for number in range(kills)]
+    return [_kill(runs, folder / f"kill-{number}", alone, moments.uniform(0, seconds), moments) for number in range(kills)]
 
 
-def _kill(runs: Runs, folder: Path, after_s: float, alone: Path) -> Kill:
+def _kill(runs: Runs, folder: Path, alone: Path, after_s: float, moments: random.Random) -> Kill:
     while not runs.kill(folder, after_s):  # it had finished: this time it was quicker
-        (folder / _NAME).rename(folder / f"finished-in-{after_s:.2f}")
-        after_s *= 0.8
+        shutil.rmtree(folder)
+        after_s = moments.uniform(0, after_s)
     under_way = sorted(str(path.parent.relative_to(folder / _NAME)) for path in folder.glob(f"{_NAME}/**/{UNFINISHED}"))
     outcomes, manifests = _outcomes(folder), _manifests(folder / _NAME)
     run = runs.finish(folder)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-_CHUNK_LOGITS = 2**24
+CHUNK_LOGITS = 2**24
 """64 MiB in float32: large enough for matrix products at full speed, small beside what else a step holds."""
 
 
@@ -19,7 +19,7 @@ def likelihoods(
     weight_VH: torch.Tensor,
     bias_V: torch.Tensor | None,
     targets_M: torch.Tensor,
-    chunk_logits: int = _CHUNK_LOGITS,
+    chunk_logits: int = CHUNK_LOGITS,
 ) -> torch.Tensor:
     """log softmax(W h + b) at the targets, shape (M,), in float32 or better; products are in the dtype of autocast, if any."""
     device = hidden_MH.device.type

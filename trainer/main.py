@@ -52,6 +52,7 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when grpc is imported; its remarks on connections are not for users
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS cannot be deterministic; it costs 8 MB
     options = _parser().parse_args(arguments)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     with sigterm_as_ctrl_c() as terminated:

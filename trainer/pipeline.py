@@ -63,6 +63,7 @@ class Pipeline:
         self._teachers = Teachers(recipe, samplers)
         self._in_memory: tuple[str, LanguageModel] | None = None
         self._inputs = StageInputs(recipe, folder)
+        torch.use_deterministic_algorithms(recipe.run.deterministic)
         torch.set_num_threads(recipe.run.threads or max(1, len(os.sched_getaffinity(0)) - 1))
 
     def make_tasks(self) -> None:

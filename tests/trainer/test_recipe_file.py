@@ -34,6 +34,13 @@ def test_every_objective_has_a_recipe() -> None:
     assert shipped == {kind.model_fields["name"].default for kind in OBJECTIVES}
 
 
+def test_the_embedded_default_is_written_out() -> None:
+    """Each of its values is the default; trainer.recipe_file.defaults() writes it anew."""
+    path = next(path for path in RECIPES if path.stem == "embedded")
+    assert load(path, []) == Recipe()
+    assert tomllib.loads(path.read_text()).keys() <= Recipe.model_fields.keys()
+
+
 def test_set_wins_over_the_file(tmp_path: Path) -> None:
     """Values are read as TOML, and as text where they are none."""
     path = tmp_path / "own.toml"
