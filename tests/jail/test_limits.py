@@ -1,8 +1,11 @@
 """Each limit has a verdict of its own, with what was measured and what is allowed; the next program is not affected."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.records import CauseKind, Verdict
+from tests.jail.conftest import LIMITS
 
 PROGRAMS = {
     "cpu_time_ms": (Verdict.TIME_LIMIT, "while True: pass"),
@@ -67,6 +70,20 @@ def test_waiting_for_a_busy_core_is_not_wall_time(jails):
     report = jails.run("import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass")
     assert report.verdict is Verdict.FINISHED
     assert report.cpu_time_ms >= 500
+
+
+@pytest.mark.jail
+def test_a_crowd_on_one_core_buys_no_sleep(jails):
+    """Many processes that wait for each other's turns have waited no longer than there was time to wait."""
+    crowd = (
+        "import os, time\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "for _ in range(15):\n    if os.fork() == 0: break\n"
+        "end = time.process_time() + 0.04\nwhile time.process_time() < end: pass\n"
+        "time.sleep(60)"
+    )
+    report = jails.run(crowd, limits=replace(LIMITS, wall_time_ms=500))
+    assert report.verdict is Verdict.WALL_TIME_LIMIT
+    assert report.wall_time_ms < 2_500, report
 
 
 @pytest.mark.jail

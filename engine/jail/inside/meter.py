@@ -66,20 +66,26 @@ class CpuMeter:
 
 
 class RunDelays:
-    """How long the processes of the slot were ready to run and waited for a core, those that died since included.
+    """How long the program was ready to run and waited for a core, as the process that waited longest since the last look.
 
-    To be looked at often: what a process waited between the last look and its death is not known.
+    Not as all of them together: a crowd that waits for its own turns on one core would buy itself hours of sleep. Nor longer
+    than there was time to wait. To be looked at often: what a process waited between the last look and its death is not known.
     """
 
     def __init__(self) -> None:
         self._delay_ns_of: dict[str, int] = {}
+        self._total_ns = 0
 
-    def total_ns(self) -> int:
-        """The sum over all of them so far, in ns; 0 where the kernel does not say."""
+    def total_ns(self, elapsed_ns: int) -> int:
+        """The sum so far, of a program that began `elapsed_ns` ago; 0 where the kernel does not say."""
+        longest_ns = 0
         for pid in _others():
             with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/schedstat", "rb") as file:
-                self._delay_ns_of[pid] = int(file.read().split()[1])
-        return sum(self._delay_ns_of.values())
+                delay_ns = int(file.read().split()[1])
+                longest_ns = max(longest_ns, delay_ns - self._delay_ns_of.get(pid, 0))
+                self._delay_ns_of[pid] = delay_ns
+        self._total_ns = min(elapsed_ns, self._total_ns + longest_ns)
+        return self._total_ns
 
 
 def _others() -> list[str]:

@@ -47,6 +47,8 @@ _TESTS_NS = 2_000_000_000
 """How much more CPU time than the program the tests may use: it is the program's answers that make them slow."""
 _LOOK_NS = 50_000_000
 """How often to look at the outputs of a program that runs long."""
+_MOST_WAITS = 3
+"""How many times its wall time a program may have waited for a core: the engine's patience with a slot ends shortly after."""
 _BOUNDED = ("stdin", "stdout", "stderr", "report")
 """The memory files that a program may write to, in the order of an order's bounds."""
 _own_modules: dict[str, types.ModuleType] = {}
@@ -277,7 +279,9 @@ class Zygote:
         (first, *rest), limits = processes, order["limits"]
         elapsed_ns = time.monotonic_ns() - started_ns
         cpu_left_ns = int(limits["cpu_time_ms"]) * 1_000_000 - self._net_cpu_ns(first, self._meter.used_ns(*processes))
-        wall_left_ns = int(limits["wall_time_ms"]) * 1_000_000 - elapsed_ns + delays.total_ns()
+        wall_ns = int(limits["wall_time_ms"]) * 1_000_000
+        waited_ns = min(delays.total_ns(elapsed_ns), _MOST_WAITS * wall_ns)
+        wall_left_ns = wall_ns + waited_ns - elapsed_ns
         if rest and rest[0].status is not None and time.monotonic_ns() - rest[0].ended_ns > _PARTING_NS:
             first.kill("done")
         if cpu_left_ns < 0:
