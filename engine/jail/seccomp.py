@@ -4,7 +4,7 @@
     cell filter    takes the latter away again: a short one, because the kernel compiles it anew for every cell
 
 A cell has both, and a call is allowed where both allow it: so a cell may call what is listed. Anything else answers ENOSYS,
-which is what a kernel that lacks the call would say, so that libraries fall back to older calls. Three calls are decided by their
+which is what a kernel that lacks the call would say, so that libraries fall back to older calls. Four calls are decided by their
 argument or refused by name. A call of another architecture (32-bit calls on a 64-bit kernel) kills the process.
 """
 
@@ -30,13 +30,18 @@ class _Architecture:
     clone: int
     clone3: int
     socket: int
+    socketpair: int
     closing_off: tuple[int, ...]
     """mount, unshare, setns, capset, landlock_restrict_self."""
 
 
 ARCHITECTURES = {
-    "x86_64": _Architecture(audit=0xC000003E, column=1, clone=56, clone3=435, socket=41, closing_off=(165, 272, 308, 126, 446)),
-    "aarch64": _Architecture(audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198, closing_off=(40, 97, 268, 91, 446)),
+    "x86_64": _Architecture(
+        audit=0xC000003E, column=1, clone=56, clone3=435, socket=41, socketpair=53, closing_off=(165, 272, 308, 126, 446)
+    ),
+    "aarch64": _Architecture(
+        audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198, socketpair=199, closing_off=(40, 97, 268, 91, 446)
+    ),
 }
 
 
@@ -53,7 +58,8 @@ def slot_filter(machine: str | None = None) -> bytes:
         _jump(_JUMP_SET, _NAMESPACES, 0, 1),
         _refuse(errno.EPERM),
         _jump(_RETURN, _ALLOW),
-        _jump(_JUMP_EQUAL, architecture.socket, 0, 3 + len(_FAMILIES)),
+        _jump(_JUMP_EQUAL, architecture.socket, 1, 0),
+        _jump(_JUMP_EQUAL, architecture.socketpair, 0, 3 + len(_FAMILIES)),
         _jump(_LOAD, _FIRST_ARGUMENT),
         *(_jump(_JUMP_EQUAL, family, len(_FAMILIES) - index, 0) for index, family in enumerate(_FAMILIES)),
         _refuse(errno.EAFNOSUPPORT),

@@ -26,12 +26,14 @@ FORBIDDEN = {
         "chroot": 161, "bpf": 321, "perf_event_open": 298, "keyctl": 250, "add_key": 248, "io_uring_setup": 425,
         "userfaultfd": 323, "init_module": 175, "kexec_load": 246, "shmget": 29, "msgget": 68, "semget": 64, "clock_settime": 227,
         "open_by_handle_at": 304, "pidfd_getfd": 438, "clone3": 435, "fsopen": 430, "open_tree": 428, "reboot": 169,
+        "sendmsg": 46, "sendmmsg": 307,
     },
     "aarch64": {
         "ptrace": 117, "process_vm_readv": 270, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41,
         "chroot": 51, "bpf": 280, "perf_event_open": 241, "keyctl": 219, "add_key": 217, "io_uring_setup": 425,
         "userfaultfd": 282, "init_module": 105, "kexec_load": 104, "shmget": 194, "msgget": 186, "semget": 190,
         "clock_settime": 112, "open_by_handle_at": 265, "pidfd_getfd": 438, "clone3": 435, "fsopen": 430, "open_tree": 428,
+        "sendmsg": 211, "sendmmsg": 269,
     },
 }  # fmt: skip
 
@@ -84,9 +86,9 @@ def machine(request):
 
 
 def test_what_is_listed_is_allowed_and_nothing_else_is_known(machine):
-    """Every number up to a thousand; clone and socket have rules of their own."""
+    """Every number up to a thousand; clone, socket and socketpair have rules of their own."""
     numbers = set(machine.listed().values())
-    apart = {machine.facts.clone, machine.facts.socket}
+    apart = {machine.facts.clone, machine.facts.socket, machine.facts.socketpair}
     answers = {number: machine.call(number) for number in range(1_000) if number not in apart}
     assert {number for number, answer in answers.items() if answer == ALLOW} == numbers - apart
     assert {answer for number, answer in answers.items() if number not in numbers} == {"ENOSYS"}
@@ -122,8 +124,10 @@ def test_clone3_is_unknown(machine):
     assert machine.call(machine.facts.clone3) == "ENOSYS"
 
 
-def test_sockets_are_local_ones(machine):
-    answers = {family: machine.call(machine.facts.socket, family) for family in range(64)}
+@pytest.mark.parametrize("call", ["socket", "socketpair"])
+def test_sockets_are_local_ones(machine, call):
+    """Also in pairs: the kernel makes both, and loads what it takes, before it says that there are no pairs of that family."""
+    answers = {family: machine.call(getattr(machine.facts, call), family) for family in range(64)}
     assert {family for family, answer in answers.items() if answer == ALLOW} == {socket.AF_UNIX}
     assert {answer for family, answer in answers.items() if family != socket.AF_UNIX} == {"EAFNOSUPPORT"}
 
