@@ -4,6 +4,7 @@ A program of its own, so that the process that becomes the jail is in its cgroup
 engine, which has threads, need not run Python code between fork and exec.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -22,6 +23,8 @@ def main() -> None:
         sys.exit("the engine was gone before its jail began")
     for entrance in entrances:
         Path(entrance).write_text(str(os.getpid()))
+    with contextlib.suppress(OSError):  # only root may; cells offer themselves instead
+        Path("/proc/self/oom_score_adj").write_text("-1000")
     try:
         os.execv(command[0], command)
     except OSError as error:
