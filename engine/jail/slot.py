@@ -41,6 +41,8 @@ _OBEY_S = 10.0
 _OWN_PROCESSES = 3
 """nsjail, zygote, examiner: what a slot's group holds beside the program."""
 FINDINGS_BYTES = 64 << 20
+_LEFT_BEHIND_BYTES = 32 << 20
+"""What a slot may hold more than when it was new, such as libraries that were read: else it is of no further use."""
 
 
 class SlotBroken(Exception):
@@ -266,6 +268,7 @@ class Slot:
             written = 0
             while written < len(data):
                 written += os.pwrite(fd, data[written:], written)
+            os.utime(fd, (0, 0))  # when the last program read or wrote is not for the next one to know
         if self._group is not None:
             self._group.limit(self._baseline_bytes + order.limits.memory_bytes, _OWN_PROCESSES + order.limits.processes)
             self._group.reset_peak()
@@ -279,6 +282,8 @@ class Slot:
         stdout, stdout_bytes = self._read("stdout", order.limits.output_bytes)
         stderr, stderr_bytes = self._read("stderr", order.limits.output_bytes)
         report, report_bytes = self._read("report", report_bound(order.limits))
+        if self._baseline_bytes:  # it is warm
+            self.broken |= after.memory_bytes - self._baseline_bytes - self._memory_of_files() > _LEFT_BEHIND_BYTES
         return Account(
             candidate=candidate,
             examiner=rest[0] if rest else None,
@@ -300,6 +305,9 @@ class Slot:
         """What a memory file holds, at most `bound` bytes of it, and how long it is."""
         size = os.fstat(self._fds[name]).st_size
         return os.pread(self._fds[name], min(size, bound), 0) if size else b"", size
+
+    def _memory_of_files(self) -> int:
+        return sum(os.fstat(fd).st_blocks for fd in self._fds.values()) * 512
 
     async def close(self) -> None:
         """End the jail and everything in it, and remove its group."""

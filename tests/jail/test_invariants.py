@@ -99,6 +99,10 @@ LEAVES = {
         "import socket\nfor family in (socket.AF_INET, socket.AF_INET6):\n    try: socket.socket(family); raise SystemExit('a network')\n    except OSError: pass",
         "print(any(sum(map(int, line.split()[1:])) for line in open('/proc/self/net/dev') if ':' in line))",
     ),
+    "times of its streams": (
+        "import os\nfor fd in range(3): os.utime(fd)",
+        "import os; print(any(os.fstat(fd).st_atime for fd in range(3)))",
+    ),
     "modules": (
         "import sys, math; math.pi = 3; sys.modules['left'] = math",
         "import sys, math; print('left' in sys.modules or math.pi == 3)",
@@ -119,6 +123,28 @@ def test_nothing_of_a_program_reaches_another(jails, name):
         assert report.verdict is Verdict.FINISHED, report
     for report in jails.run_all([Job(id=str(n), program=look, limits=LIMITS) for n in range(4)]):
         assert report.stdout == b"False\n", report
+
+
+LEAVES_MEMORY = {
+    "names that the kernel remembers": (
+        "import os, time\nnumber = 0\nwhile time.process_time() < 0.7:\n"
+        "    os.path.lexists(f'/usr/lib/{number}{os.getrandom(4).hex()}' + 'x' * 200); number += 1"
+    ),
+    "memory behind the end of its streams": (
+        "import ctypes; fallocate = ctypes.CDLL(None).fallocate; fallocate.argtypes = [ctypes.c_int] * 2 + [ctypes.c_long] * 2\n"
+        "for fd in range(3): assert fallocate(fd, 1, 0, 8 << 20) == 0"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEAVES_MEMORY)
+def test_the_memory_of_a_program_is_its_own(jails, name):
+    """Two in a row, so that a cell is armed while the memory is there. A healthy one after them is not billed for it."""
+    for report in jails.run_all([Job(id=str(n), program=LEAVES_MEMORY[name], limits=LIMITS) for n in range(4)]):
+        assert report.verdict is Verdict.FINISHED, report
+        assert report.peak_memory_bytes > 20 * MIB, report
+    for report in jails.run_all([Job(id=str(n), program="print(1)", limits=LIMITS) for n in range(4)]):
+        assert report.peak_memory_bytes < 40 * MIB, report
 
 
 def test_the_time_of_a_program_is_its_own(jails):

@@ -266,10 +266,10 @@ class Zygote:
         return os.open(f"/proc/1/fd/{self._fds[name]}", os.O_RDWR | (0 if name == "stdin" else os.O_APPEND))
 
     def _cut_files(self, bounds: list[int]) -> None:
-        """To a byte more than their bounds where they are longer, which is how the engine knows of it."""
+        """To a byte more than their bounds where they are longer, which is how the engine knows of it; and to their length,
+        beyond which a program may have reserved memory."""
         for fd, most in zip(self._bounded, bounds, strict=True):
-            if os.lseek(fd, 0, os.SEEK_END) > most:
-                os.ftruncate(fd, most + 1)
+            os.ftruncate(fd, min(os.lseek(fd, 0, os.SEEK_END), most + 1))
 
     def _over_bounds(self, bounds: list[int]) -> bool:
         return any(os.fstat(fd).st_size > most for fd, most in zip(self._bounded, bounds, strict=True))
