@@ -231,6 +231,8 @@ def test_a_status_too_large_for_the_kernel_is_none_that_says_well(jails):
         ("import nosuchmodule\nassert f(1) == 1", ""),
         ("x = 1 / 0\nassert f(1) == 1", ""),
         ("def test(c): assert c(1) == 1", "check"),
+        ("def test_f():\n    assert f(1) == 2", ""),
+        ("import unittest\nclass T(unittest.TestCase):\n    def check_it(self): self.assertEqual(f(1), 2)", ""),
     ],
 )
 def test_a_fault_of_the_tests_is_not_the_programs(jails, code, check):
@@ -240,7 +242,18 @@ def test_a_fault_of_the_tests_is_not_the_programs(jails, code, check):
 
 
 @pytest.mark.parametrize(
-    "program", ["f = 5", "class f: pass", "def f(x): return None", "def f(x): raise ImportError('no')", "pass"]
+    "program",
+    [
+        "f = 5",
+        "class f: pass",
+        "def f(x): return None",
+        "def f(x): raise ImportError('no')",
+        "pass",
+        "import math as f",
+        "f = (i for i in ())",
+        "f = property(id)",
+        "import enum\nf = enum.Enum('E', 'A').A",
+    ],
 )
 def test_no_program_makes_its_failure_the_fault_of_the_tests(jails, program):
     """A program that could would end its caller's stream."""
@@ -281,3 +294,21 @@ def test_a_program_that_is_no_python_fails_many_tests_at_once(jails):
     tests = StdioTests(tests=(StdioTest(expected_stdout=b""),) * 12)
     report = jails.run("print(", tests=tests, stop=StopRule.RUN_ALL)
     assert report.verdict is report.tests[0].verdict is Verdict.COMPILE_ERROR
+
+
+def test_a_program_that_leaves_the_tests_no_process_fails_them(jails):
+    """They run in the same slot, so a thread that they cannot start is the program's doing."""
+    program = """
+import os, time
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(60)
+except OSError:
+    pass
+def f(x): return 2
+"""
+    code = "import threading\nthread = threading.Thread(target=id, args=(1,))\nthread.start()\nthread.join()\nassert f(1) == 2"
+    tests = AssertTests(code=code, entry_points=("f",))
+    assert jails.run("def f(x): return 2", tests=tests).verdict is Verdict.PASSED
+    assert jails.run(program, tests=tests).verdict in (Verdict.PROCESS_LIMIT, Verdict.WRONG_ANSWER, Verdict.RUNTIME_ERROR)

@@ -38,6 +38,17 @@ _TRACE_CHARS, _FRAMES = 4000, 64
 _REHEARSALS = 16
 """As many runs as it takes until the interpreter has specialised what it runs."""
 _LARGEST_STATUS = 1 << 63
+_PARTS: dict[Any, Callable[[Any], Any]] = {
+    dict: dict.items,
+    **{kind: kind.__iter__ for kind in (list, tuple, set, frozenset)},
+}
+_VALUE: dict[Any, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    complex: complex.__complex__,
+    str: str.__str__,
+    bytes: bytes.__bytes__,
+}
 _BUFFERED = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
 
 
@@ -149,14 +160,18 @@ def _call_each(work: dict[str, Any], module: types.ModuleType, report_fd: int) -
     """Make each call of `work` and report its result, or its exception, on a line of its own."""
     for index, call in enumerate(_calls(work, module.__dict__)):
         try:
-            result = call() if "calls" in work else _as_plain(call())
-            try:
-                line = result_line(index, result)
-            except TypeError:  # no plain data
-                line = _line({"index": index, "opaque": type(result).__name__})
+            line = _line_of(index, call(), exact="calls" in work)
         except Exception as error:
             line = _line({"index": index, **_description("call", error)})
         _write(report_fd, line)
+
+
+def _line_of(index: int, result: object, *, exact: bool) -> bytes:
+    """What is reported of a result: itself, or where it need not be `exact` the plain data that it equals."""
+    for plain in (lambda: result,) if exact else (lambda: result, lambda: _as_plain(result)):
+        with contextlib.suppress(TypeError):
+            return result_line(index, plain())
+    return _line({"index": index, "opaque": type(result).__name__})
 
 
 def _calls(work: dict[str, Any], names: dict[str, Any]) -> Iterator[Callable[[], Any]]:
@@ -175,8 +190,16 @@ def _call(entry_point: str, names: dict[str, Any], test: dict[str, Any]) -> Any:
 
 
 def _as_plain(result: Any) -> Any:
-    """numpy's scalars and arrays as the built-in data that they hold."""
-    return result.tolist() if type(result).__module__ == "numpy" and hasattr(result, "tolist") else result
+    """The built-in data that a result equals: numpy's scalars and arrays, and subclasses such as a Counter or a named tuple."""
+    if type(result).__module__ == "numpy" and hasattr(result, "tolist"):
+        return result.tolist()
+    for kind, parts in _PARTS.items():
+        if isinstance(result, kind):
+            return kind(map(_as_plain, parts(result)))
+    for kind, value in _VALUE.items():
+        if isinstance(result, kind) and type(result) is not bool:
+            return value(result)
+    return result
 
 
 def result_line(index: int, result: object) -> bytes:

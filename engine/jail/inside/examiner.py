@@ -19,11 +19,12 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
+from . import conversation, proxies
 from .candidate import errno_of
 from .conversation import Conversation, Gone
 from .encoding import Row
 from .operations import BETWEEN, OPERATIONS
-from .proxies import Proxy
+from .proxies import CallableProxy
 
 COUNTERS = struct.Struct("=II")
 TESTS_FILE = "tests.py"
@@ -32,6 +33,8 @@ FINDINGS_NAME = "__rrtf_findings"
 _MESSAGE_CHARS = 200
 _TRACE_CHARS = 8_000
 _FAILURES = 100
+_OWN_FILES = {__file__, conversation.__file__, proxies.__file__}
+_NO_THREAD = "can't start new thread"
 
 
 class Findings:
@@ -107,11 +110,29 @@ class ExaminerSide(Conversation):
         self.delegated = False
         self.used = False
         """Whether the program was asked for anything since this was last set to False."""
+        self._stops: list[StopIteration] = []
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         self.delegated |= op in BETWEEN
         self.used = True
-        return super().request(op, *args, **kwargs)
+        try:
+            return super().request(op, *args, **kwargs)
+        except StopIteration as error:
+            if op != "next":
+                self._stops.append(error)
+            raise
+
+    def check_stops(self) -> None:
+        """Raises what it finds: a StopIteration of the program's that ended a loop of the tests, whose asserts then did not run.
+
+        map, zip and their like take it for their own end. Then no code of the tests saw it, and it came no further than to us.
+        """
+        for error in self._stops:
+            trace = error.__traceback__
+            if trace is None or trace.tb_frame.f_code.co_filename in _OWN_FILES:
+                stopped = RuntimeError("the program raised StopIteration, which ended a loop of the tests")
+                stopped.__dict__.update(error.__dict__)
+                raise stopped
 
     def export(self, item: object) -> Row:
         if isinstance(item, types.ModuleType | types.FrameType | types.TracebackType | types.CodeType):
@@ -146,21 +167,30 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
         with contextlib.suppress(Gone):
             _examine(work, names, code, findings, side)
     except BaseException as error:  # the test code's own fault, or the SystemExit of one that ends itself
-        findings.finish("unusable", error=f"{type(error).__name__}: {error}")
+        findings.finish("unusable", error=f"{type(error).__name__.strip('_')}: {error}")
         os._exit(0)
     findings.finish("gone" if side.gone else "done", delegated=side.delegated)
     os._exit(0)
 
 
+class _NeverUsed(Exception):
+    """Tests that pass whatever the program is."""
+
+
 def _is_own_fault(error: Exception, side: ExaminerSide, subjects: Iterable[object]) -> bool:
     """Whether no program can be to blame, whatever it may have handed over in place of what the tests expect.
 
-    That is so for a module that is missing here, and for anything but an assertion before a function of the program's was used.
+    That is so for a module that is missing here, and for anything but an assertion before a function of the program's was used;
+    but not where something ran out, which the program may have taken.
     """
-    untouched = not side.used and all(isinstance(subject, Proxy) for subject in subjects)
-    return "_trace" not in error.__dict__ and (
-        isinstance(error, ImportError) or (untouched and not isinstance(error, AssertionError))
-    )
+    if "_trace" in error.__dict__ or isinstance(error, OSError | MemoryError) or str(error) == _NO_THREAD:
+        return False
+    return isinstance(error, ImportError) or (_is_unused(side, subjects) and not isinstance(error, AssertionError))
+
+
+def _is_unused(side: ExaminerSide, subjects: Iterable[object]) -> bool:
+    """Whether the tests did nothing yet with what they would call."""
+    return not side.used and all(isinstance(subject, CallableProxy) for subject in subjects)
 
 
 def _prepare(work: dict[str, Any], findings: Findings, side: ExaminerSide) -> tuple[types.CodeType, dict[str, Any]]:
@@ -188,6 +218,9 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
             from .unittests import run_unittests
 
             run_unittests(names, findings)
+        side.check_stops()
+        if not findings.failed and _is_unused(side, subjects.values()):
+            raise _NeverUsed(f"it never uses {', '.join(subjects)}; call its test functions, or name one as the check")
     except Exception as error:
         if _is_own_fault(error, side, subjects.values()):
             raise

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from .operations import ALONE, BETWEEN
 
+_ADDRESSES = frozenset({"__array_interface__", "__array_struct__"})
+"""Where numpy finds the memory of an array: an address means another thing in another process."""
+
 
 class Asker(Protocol):
     """The side of a conversation that proxies need."""
@@ -28,6 +31,8 @@ class Proxy:
         object.__setattr__(self, "_name", name)
 
     def __getattr__(self, name: str, /) -> Any:
+        if name in _ADDRESSES:
+            raise AttributeError(name)
         return _ask(self, "getattr", name)
 
     def __setattr__(self, name: str, value: object, /) -> None:
