@@ -160,17 +160,21 @@ def _call_each(work: dict[str, Any], module: types.ModuleType, report_fd: int) -
     """Make each call of `work` and report its result, or its exception, on a line of its own."""
     for index, call in enumerate(_calls(work, module.__dict__)):
         try:
-            line = _line_of(index, call(), exact="calls" in work)
+            result = call()
+            try:
+                line = result_line(index, result)
+            except TypeError:  # no plain data
+                line = _line_of_other(index, result, exact="calls" in work)
         except Exception as error:
             line = _line({"index": index, **_description("call", error)})
         _write(report_fd, line)
 
 
-def _line_of(index: int, result: object, *, exact: bool) -> bytes:
-    """What is reported of a result: itself, or where it need not be `exact` the plain data that it equals."""
-    for plain in (lambda: result,) if exact else (lambda: result, lambda: _as_plain(result)):
+def _line_of_other(index: int, result: object, *, exact: bool) -> bytes:
+    """What is reported of a result that is no plain data: where it need not be `exact`, the plain data that it equals."""
+    if not exact:
         with contextlib.suppress(TypeError):
-            return result_line(index, plain())
+            return result_line(index, _as_plain(result))
     return _line({"index": index, "opaque": type(result).__name__})
 
 

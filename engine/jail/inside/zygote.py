@@ -51,6 +51,7 @@ _MOST_WAITS = 3
 """How many times its wall time a program may have waited for a core: the engine's patience with a slot ends shortly after."""
 _BOUNDED = ("stdin", "stdout", "stderr", "report")
 """The memory files that a program may write to, in the order of an order's bounds."""
+_AT_ONCE_S = 0.0005
 _own_modules: dict[str, types.ModuleType] = {}
 """Those of this package: a program may have modules of these names, so only examiners find them where imports look."""
 
@@ -148,7 +149,9 @@ class Zygote:
         if order is not None:  # else a cancellation that came too late
             self._control.send(self._obey(order))
             like = order["kind"], order["limits"]
-            if arm and like == self._last:  # two in a row, so that those who take turns with others do not arm in vain
+            # Two in a row, so that those who take turns with others do not arm in vain; and where the next order is there at once,
+            # nothing is gained, and cells that were made a while ago run with colder caches.
+            if arm and like == self._last and not select.select([self._control], [], [], _AT_ONCE_S)[0]:
                 self._armed = self._arm(*like)
             self._last = like
         return True
