@@ -27,7 +27,7 @@ from engine.client import LocalEngine
 from engine.config import EngineConfig
 
 PARTS = ("programs", "breakdown", "latency", "memory", "load", "engines", "slots", "growth")
-_LOAD_S = 1.5
+_LOAD_S = 3.0
 _LATENCY_COUNT = 200
 _MAIN = "humaneval"
 _QUIET = 0.1

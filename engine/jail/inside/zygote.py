@@ -149,8 +149,8 @@ class Zygote:
         if order is not None:  # else a cancellation that came too late
             self._control.send(self._obey(order))
             like = order["kind"], order["limits"]
-            # Two in a row, so that those who take turns with others do not arm in vain; and where the next order is there at once,
-            # nothing is gained, and cells that were made a while ago run with colder caches.
+            # Two in a row, so that those who take turns with others do not arm in vain; and not where the next order is there at
+            # once: nothing is gained then, and cells that were made a while ago run with colder caches.
             if arm and like == self._last and not select.select([self._control], [], [], _AT_ONCE_S)[0]:
                 self._armed = self._arm(*like)
             self._last = like
