@@ -91,7 +91,7 @@ def _run(client: Client, count: int) -> None:
 
 
 def _disarm(client: Client) -> None:
-    """Leave no slot with a cell made ahead, which would count: each runs a program with limits that it has not seen just before."""
+    """Leave no slot with a cell made ahead, which would count: each runs a program with limits that are new to it."""
     limits = [replace(LIMITS, cpu_time_ms=LIMITS.cpu_time_ms + 1 + number) for number in range(client.describe().slots)]
     jobs = [Job(id=str(number), program="import time; time.sleep(0.3)", limits=own) for number, own in enumerate(limits)]
     assert sum(1 for _ in client.execute_stream(jobs)) == len(jobs)
