@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from engine.client import Job, Verdict
 from tests.trainer.fakes import FakeExecutor, problem
 from trainer.errors import ExecutionError
 from trainer.execution import execute_gold, sample_and_execute
@@ -76,6 +77,24 @@ def test_an_engine_that_fails_stops_the_sampler() -> None:
         sample_and_execute(sampler, REQUESTS, PROBLEMS, FakeExecutor(fail_at="b/1").connect, Engine())
     assert sampler.stopped is not None
     assert sampler.stopped.is_set()
+
+
+def test_candidates_are_executed_while_others_are_sampled() -> None:
+    """The second is not sampled before the engine has the first: a round that waited for all of them would never end."""
+    arrived = threading.Event()
+
+    class Waiting(EchoSampler):
+        def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None:
+            super().sample(requests[:1], emit, stop)
+            assert arrived.wait(60)
+            super().sample(requests[1:], emit, stop)
+
+    def take(_: Job) -> Verdict:
+        arrived.set()
+        return Verdict.PASSED
+
+    executor = FakeExecutor(take)
+    assert len(sample_and_execute(Waiting(), REQUESTS, PROBLEMS, executor.connect, Engine())) == len(REQUESTS)
 
 
 def test_gold_solutions_are_teachers() -> None:
