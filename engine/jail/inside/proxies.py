@@ -58,6 +58,9 @@ class Proxy:
         return isinstance(item, Proxy) and bool(_ask(self, "isinstance", item))
 
     def __exit__(self, kind: object, error: object, trace: object, /) -> Any:
+        if isinstance(error, AssertionError) and "_trace" not in error.__dict__:
+            _ask(self, "exit", None, None, None)  # a test that failed is not for the program to see, or to forgive
+            return False
         return _ask(self, "exit", kind, error, None)  # a traceback leads to what the tests know
 
     def __bool__(self, /) -> bool:
