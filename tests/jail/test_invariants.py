@@ -201,6 +201,12 @@ def test_nothing_runs_outside_of_the_jail(jails):
     assert b"wrote" not in report.stdout
 
 
+def test_a_cell_is_a_session_of_its_own(jails):
+    """Else a program of an ordinary user's engine could signal its examiner by their group, in whatever namespace that is."""
+    report = jails.run("import os; print(os.getpid() == os.getpgrp() == os.getsid(0))")
+    assert report.stdout == b"True\n", report
+
+
 def test_programs_find_the_stated_environment_and_no_other(jails):
     """Also in the memory that the kernel shows: what the zygote itself was started with is gone."""
     report = jails.run("import os; print(*sorted(os.environ)); import ctypes; print(ctypes.CDLL(None).getenv(b'LD_BIND_NOW'))")

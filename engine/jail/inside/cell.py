@@ -48,6 +48,7 @@ def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> Non
 
     The slot's IPC namespace needs no copy: the filter knows no call that makes or finds anything in it. Raises OSError.
     """
+    os.setsid()  # what is sent to a group or session, such as a signal or a priority, knows no namespaces
     os.unshare(os.CLONE_NEWNS)
     uid, gid = bars.ids[role] if bars.ids is not None else (os.getuid(), os.getgid())
     options = b"size=%d,nr_inodes=%d,mode=0755,uid=%d,gid=%d" % (limits["memory_bytes"], _INODES, uid, gid)
