@@ -24,17 +24,20 @@ def stdout_difference(rule: CompareRule, expected: bytes, actual: bytes) -> str 
         case CompareRule.EXACT:
             return _byte_difference(expected, actual)
         case CompareRule.LINES:
-            return _first_difference("line", _lines(expected), _lines(actual), numbers=False)
+            lines = _lines(expected)
+            return _first_difference("line", lines, _lines(actual, len(lines)), numbers=False)
         case CompareRule.TOKENS:
-            return _first_difference("token", expected.split(), actual.split(), numbers=True)
+            tokens = expected.split()
+            return _first_difference("token", tokens, actual.split(None, len(tokens)), numbers=True)
 
 
-def _lines(data: bytes) -> list[bytes]:
-    """Lines without the white space at their ends, and without empty lines at the end."""
-    lines = [line.rstrip() for line in data.split(b"\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
+def _lines(data: bytes, most: int = -1) -> list[bytes]:
+    """Lines without the white space at their ends, and without empty lines at the end; behind `most` of them the rest as one.
+
+    A program may write millions of lines where a few are expected.
+    """
+    kept = data.rstrip()
+    return [line.rstrip() for line in kept.split(b"\n", most)] if kept else []
 
 
 def _byte_difference(expected: bytes, actual: bytes) -> str:
