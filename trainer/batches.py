@@ -50,6 +50,19 @@ def in_parts(sizes: Sequence[int], most: int) -> list[list[int]]:
     return parts
 
 
+def deal(sizes: Sequence[int], most: int, hands: int) -> list[list[list[int]]]:
+    """For each hand the parts (see `in_parts`) of its share of the items: shares of about equal size, as many parts for each.
+
+    A hand with less to do ends with empty parts.
+    """
+    held: list[list[int]] = [[] for _ in range(hands)]
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        min(held, key=lambda share: sum(sizes[i] for i in share)).append(index)
+    parts = [[[share[i] for i in part] for part in in_parts([sizes[i] for i in share], most)] for share in map(sorted, held)]
+    longest = max(len(of_hand) for of_hand in parts)
+    return [of_hand + [[] for _ in range(longest - len(of_hand))] for of_hand in parts]
+
+
 def shuffled_by_length[Item](
     items: Sequence[Item], batch_items: int, length: Callable[[Item], int], rng: random.Random
 ) -> Iterator[list[Item]]:

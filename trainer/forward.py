@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.batches import in_parts
 from trainer.language_model import LanguageModel
 from trainer.logprobs import token_logprobs
 from trainer.packing import Prompted
+from trainer.recipe import Precision
 from trainer.records import RankedTask
 
 type Metrics = dict[str, float]
@@ -57,11 +57,16 @@ class Batch:
         return self.reference_token_logps_PRS.sum(dim=2)
 
 
-def forward(model: LanguageModel, tasks: Sequence[RankedTask], reference: Reference | None = None) -> Batch:
+def forward(
+    model: LanguageModel,
+    tasks: Sequence[RankedTask],
+    reference: Reference | None = None,
+    precision: Precision = "float32",
+) -> Batch:
     """Log-probabilities and scores of all responses to some tasks."""
     places = [(p, r) for p, task in enumerate(tasks) for r in range(len(task.responses))]
     responses = [tasks[p].responses[r] for p, r in places]
-    token_logps_NS, lengths_N = _token_logprobs(model, tasks)
+    token_logps_NS, lengths_N = _token_logprobs(model, tasks, precision)
     index = torch.tensor(places, device=model.device).T
     shape = (len(tasks), max(len(task.responses) for task in tasks))
 
@@ -85,21 +90,16 @@ def forward(model: LanguageModel, tasks: Sequence[RankedTask], reference: Refere
 
 
 @torch.no_grad()
-def refer(model: LanguageModel, tasks: Sequence[RankedTask], most_tokens: int) -> Reference:
-    """What the model as it is now finds of every response: the reference of a round that is about to train it."""
+def refer(model: LanguageModel, tasks: Sequence[RankedTask], precision: Precision = "float32") -> Reference:
+    """What the model as it is now finds of every response to some tasks."""
     model.network.eval()
-    found: dict[str, list[torch.Tensor]] = {}
-    for part in in_parts([tokens_of(model, task).tokens for task in tasks], most_tokens):
-        batch = [tasks[index] for index in part]
-        token_logps_NS, lengths_N = _token_logprobs(model, batch)
-        rows = [row[: int(length)].clone() for row, length in zip(token_logps_NS.cpu(), lengths_N.tolist(), strict=True)]
-        for task in batch:
-            found[task.task_id], rows = rows[: len(task.responses)], rows[len(task.responses) :]
-    return found
+    token_logps_NS, lengths_N = _token_logprobs(model, tasks, precision)
+    rows = iter([row[: int(n)].clone() for row, n in zip(token_logps_NS.cpu(), lengths_N.tolist(), strict=True)])
+    return {task.task_id: [next(rows) for _ in task.responses] for task in tasks}
 
 
-def _token_logprobs(model: LanguageModel, tasks: Sequence[RankedTask]) -> tuple[torch.Tensor, torch.Tensor]:
-    return token_logprobs(model, [tokens_of(model, task) for task in tasks])
+def _token_logprobs(model: LanguageModel, tasks: Sequence[RankedTask], precision: Precision) -> tuple[torch.Tensor, torch.Tensor]:
+    return token_logprobs(model, [tokens_of(model, task) for task in tasks], precision)
 
 
 def tokens_of(model: LanguageModel, task: RankedTask) -> Prompted:

@@ -13,7 +13,7 @@ from trainer.run_folder import Inputs, RunFolder
 
 _OF_ROUNDS = {"rounds", "epochs", "batch_tasks", "learning_rate", "warmup_steps"}
 """What the supervised start does not look at in `training`."""
-_NOT_OF_SAMPLES = {"tasks", "sft", "objective", "training", "teacher"}
+_NOT_OF_SAMPLES = {"tasks", "sft", "objective", "training", "lora", "teacher"}
 
 
 class StageInputs:
@@ -34,7 +34,7 @@ class StageInputs:
 
     def of_start(self) -> Inputs:
         training = {name: value for name, value in self._settings["training"].items() if name not in _OF_ROUNDS}
-        settings = fingerprint.of_values(*(self._settings[name] for name in ("run", "model", "sft")), training)
+        settings = fingerprint.of_values(*(self._settings[name] for name in ("run", "model", "sft", "lora")), training)
         return {"settings": settings, "tasks": self._folder.fingerprint("tasks"), "model": self._of_model("")}
 
     def of_samples(self, number: int, model: str) -> Inputs:
@@ -61,7 +61,7 @@ class StageInputs:
         }
 
     def of_round(self, number: int, model: str) -> Inputs:
-        settings = [self._settings[name] for name in ("run", "model", "objective", "training")]
+        settings = [self._settings[name] for name in ("run", "model", "objective", "training", "lora")]
         return {
             "settings": fingerprint.of_values(settings),
             "samples": self._folder.fingerprint(f"round-{number}/samples"),

@@ -4,6 +4,7 @@ A prompt is tokenized as the tokenizer likes it; a response without special toke
 as tokens and never as text, so sampling and training see the same prompt tokens.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class LanguageModel:
 
     network: Any
     tokenizer: Any
+    adapters: Any = None
+    """While low-rank adapters are trained: peft's handle on them; trainer.lora puts them in."""
     scorer: Any = None
     """What turns the network's outputs into log-probabilities; trainer.logprobs makes it when it is first needed."""
 
@@ -157,7 +160,7 @@ def _no_model(path: str | Path, error: Exception, key: str) -> ModelError:
 def _resolve(device: str) -> str:
     if device != "auto":
         return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
 def _train_tokenizer(texts: Sequence[str], vocabulary_tokens: int) -> PreTrainedTokenizerFast:

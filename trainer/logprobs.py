@@ -18,6 +18,7 @@ from trainer import attention
 from trainer.language_model import LanguageModel
 from trainer.likelihood import likelihoods
 from trainer.packing import Inputs, Prompted, pack, pad
+from trainer.recipe import Precision
 
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 _TOLERANCE_OF_HALVES = 0.1
@@ -33,25 +34,28 @@ class Scorer(torch.nn.Module):
         self.skips_logits = can_skip_logits(network)
         self.shares_prefixes = can_share_prefixes(network, skips_logits=self.skips_logits)
 
-    def forward(self, inputs: Inputs) -> torch.Tensor:
+    def forward(self, prompts: Sequence[Prompted]) -> torch.Tensor:
         """log P(y_t | x, y_<t) of the response tokens, shape (M,)."""
-        return _compute(self.network, inputs, skips_logits=self.skips_logits)
+        arrange = pack if self.shares_prefixes else pad
+        return _compute(self.network, arrange(prompts, self.network.device), skips_logits=self.skips_logits)
 
 
-def token_logprobs(model: LanguageModel, prompts: Sequence[Prompted]) -> tuple[torch.Tensor, torch.Tensor]:
+def token_logprobs(
+    model: LanguageModel, prompts: Sequence[Prompted], precision: Precision = "float32"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """log P(y_t | x, y_<t) of response tokens, shape (N, S), 0 after their end; and the number of those tokens, shape (N,)."""
     scorer = scorer_of(model)
-    arrange = pack if scorer.shares_prefixes else pad
-    logps_M = scorer(arrange(prompts, model.device))
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logps_M = scorer(prompts)
     lengths = [len(response) for prompted in prompts for response in prompted.responses]
     return pad_sequence(list(logps_M.split(lengths)), batch_first=True), torch.tensor(lengths, device=model.device).float()
 
 
-def scorer_of(model: LanguageModel) -> Scorer:
+def scorer_of(model: LanguageModel) -> torch.nn.Module:
     """The model's scorer, made when it is first asked for."""
     if model.scorer is None:
         model.scorer = Scorer(model.network)
-    scorer: Scorer = model.scorer
+    scorer: torch.nn.Module = model.scorer
     return scorer
 
 

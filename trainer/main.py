@@ -25,16 +25,18 @@ from trainer.screen import Screen
 
 if TYPE_CHECKING:
     from trainer.execution import Connect
+    from trainer.orders import Crew
 
 
-def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen) -> None:
+def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, crew: Crew | None = None) -> None:
     """Supervised start, then rounds of sampling, ranking and training; evaluation after each."""
+    from trainer.orders import ALONE
     from trainer.pipeline import Pipeline
     from trainer.report import write_report
     from trainer.sampling.assembly import Samplers
 
     with Samplers(recipe) as samplers:
-        pipeline = Pipeline(recipe, folder, connect, screen, samplers)
+        pipeline = Pipeline(recipe, folder, connect, screen, samplers, crew or ALONE)
         screen.title("Tasks")
         pipeline.make_tasks()
         screen.title("Supervised start")
@@ -69,6 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
+    from trainer.orders import lead_or_follow
+
+    with lead_or_follow(recipe) as crew:
+        if crew is not None:
+            _lead(recipe, screen, crew)
+
+
+def _lead(recipe: Recipe, screen: Screen, crew: Crew) -> None:
     from trainer import preflight
     from trainer.execution import serve
     from trainer.reconnection import reconnecting
@@ -81,7 +91,7 @@ def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
             screen.say(f"{'continuing the unfinished run in' if folder.continued else 'a new run in'} [bold]{folder.path}[/bold]")
             try:
                 with telling_of_a_full_disk(folder):
-                    run(recipe, folder, reconnecting(connect, recipe.engine.retry_ms, screen.say), screen)
+                    run(recipe, folder, reconnecting(connect, recipe.engine.retry_ms, screen.say), screen, crew)
             except KeyboardInterrupt as interruption:
                 raise KeyboardInterrupt(f"the run lies in {folder.path}; the same command continues it") from interruption
 

@@ -95,14 +95,14 @@ def shape_of_network(network: Any) -> Shape:
 
 def setup_of(recipe: Recipe, shape: Shape, gpus: int) -> Setup:
     """How the recipe trains a model of that shape."""
-    weight_bytes = _BYTES[recipe.model.dtype]
+    weight_bytes, compute_bytes = _BYTES[recipe.model.dtype], _BYTES[recipe.training.precision]
     return Setup(
         gpus=gpus,
         weight_bytes=weight_bytes,
-        compute_bytes=weight_bytes,
+        compute_bytes=min(weight_bytes, compute_bytes),
         trained=shape.parameters,
         tokens=recipe.training.micro_batch_tokens,
-        recompute=False,
+        recompute=recipe.training.recompute_activations,
     )
 
 

@@ -5,7 +5,7 @@
     start/evaluation   outcomes.jsonl metrics.json
     round-N/teacher    outcomes.jsonl metrics.json, where a teacher model answers too
     round-N/samples    outcomes.jsonl ranked.jsonl pairs.jsonl metrics.json
-    round-N/model      as above
+    round-N/model      as above; with LoRA, adapter/ beside it
     round-N/evaluation as above
 
 Every stage draws its chance from the run's seed and its own name, and takes up what it had done before an interruption:
@@ -23,20 +23,20 @@ from pathlib import Path
 import torch
 
 from engine.client import Problem
-from trainer import language_model, ranking, tasks
+from trainer import language_model, lora, ranking, tasks
 from trainer.checkpoint import Checkpoints
 from trainer.errors import TrainingError
 from trainer.evaluation import left_out, mean_pass_at_k
 from trainer.execution import Connect, sample_and_execute
-from trainer.forward import refer
 from trainer.inputs import StageInputs
 from trainer.journal import journal
 from trainer.language_model import LanguageModel
-from trainer.objectives.chosen import loss_of
-from trainer.objectives.settings import Objective, Sft
+from trainer.objectives.settings import Sft
+from trainer.orders import ALONE, Crew, Order, untrained
 from trainer.progress import Progress
 from trainer.prompts import Prompt, prompt_of
-from trainer.recipe import Recipe
+from trainer.recipe import Lora, Recipe, Training
+from trainer.recipe import Sft as SftSettings
 from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
 from trainer.run_folder import THERE, UNFINISHED, Inputs, RunFolder, write_json
 from trainer.sampling.assembly import Samplers
@@ -45,7 +45,7 @@ from trainer.screen import Screen
 from trainer.seeds import derive_seed
 from trainer.teachers.assembly import Teachers
 from trainer.teachers.scorer import OpenScorer
-from trainer.training import Schedule, train
+from trainer.training import Schedule
 
 START = "start"
 
@@ -58,8 +58,11 @@ def round_name(number: int) -> str:
 class Pipeline:
     """The stages of one run as methods, in the order in which they are called."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, samplers: Samplers) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, samplers: Samplers, crew: Crew = ALONE
+    ) -> None:
         self._recipe, self._folder, self._connect, self._screen, self._samplers = recipe, folder, connect, screen, samplers
+        self._crew = crew
         self._teachers = Teachers(recipe, samplers)
         self._in_memory: tuple[str, LanguageModel] | None = None
         self._inputs = StageInputs(recipe, folder)
@@ -103,17 +106,15 @@ class Pipeline:
         if sft.epochs == 0 or self._is_done(f"{START}/model", inputs):
             return
         examples = [ranking.gold_only(problem.task_id, self._prompt(problem), problem.gold or "") for problem in self.parts.start]
-        schedule = Schedule(
-            epochs=sft.epochs,
-            batch_tasks=sft.batch_tasks,
-            learning_rate=sft.learning_rate,
-            warmup_steps=sft.warmup_steps,
-            weight_decay=self._recipe.training.weight_decay,
-            max_gradient_norm=self._recipe.training.max_gradient_norm,
-            micro_batch_tokens=self._recipe.training.micro_batch_tokens,
-            skip_not_finite=self._recipe.training.skip_not_finite,
+        order = Order(
+            source=self._recipe.model.path,
+            examples=tuple(examples),
+            objective=Sft(),
+            schedule=self._schedule(sft),
+            lora=self._lora if self._recipe.model.path else None,
+            seed=derive_seed(self._recipe.run.seed, START, "train"),
         )
-        self._train(START, inputs, self._untrained(examples), examples, Sft(), schedule)
+        self._train(START, inputs, order, untrained(self._recipe, order.examples))
 
     def ask_teacher(self, number: int) -> None:
         """The teacher model's responses to the round's tasks, executed as they come; nothing where the recipe has none."""
@@ -166,21 +167,16 @@ class Pipeline:
         inputs = self._inputs.of_round(number, self._model_before(number))
         if self._is_done(f"{name}/model", inputs):
             return
-        settings = self._recipe.training
-        schedule = Schedule(
-            epochs=settings.epochs,
-            batch_tasks=settings.batch_tasks,
-            learning_rate=settings.learning_rate,
-            warmup_steps=settings.warmup_steps,
-            weight_decay=settings.weight_decay,
-            max_gradient_norm=settings.max_gradient_norm,
-            micro_batch_tokens=settings.micro_batch_tokens,
-            skip_not_finite=settings.skip_not_finite,
-            falls_from=1 - (number - 1) / settings.rounds,
-            falls_to=1 - number / settings.rounds,
+        rounds = self._recipe.training.rounds
+        order = Order(
+            source=str(self._model_path(number - 1)),
+            examples=tuple(read_ranked(self._folder.path / name / "samples" / "ranked.jsonl")),
+            objective=self._recipe.objective,
+            schedule=self._schedule(self._recipe.training, falls_from=1 - (number - 1) / rounds, falls_to=1 - number / rounds),
+            lora=self._lora,
+            seed=derive_seed(self._recipe.run.seed, name, "train"),
         )
-        ranked = read_ranked(self._folder.path / name / "samples" / "ranked.jsonl")
-        self._train(name, inputs, self._model(number - 1), ranked, self._recipe.objective, schedule)
+        self._train(name, inputs, order, self._model(number - 1))
 
     def evaluate(self, number: int) -> None:
         """Greedy pass@1 of the model after round `number` (0: the supervised start) on the held-out tasks."""
@@ -207,12 +203,25 @@ class Pipeline:
     def _name(self, number: int) -> str:
         return round_name(number) if number else START
 
-    def _untrained(self, examples: Sequence[RankedTask]) -> LanguageModel:
-        settings, run = self._recipe.model, self._recipe.run
-        if settings.path:
-            return language_model.load(settings.path, settings.dtype, run.device)
-        texts = [example.prompt + example.responses[0].completion for example in examples]
-        return language_model.new(settings, texts, derive_seed(run.seed, "model"), run.device)
+    @property
+    def _lora(self) -> Lora | None:
+        return self._recipe.lora if self._recipe.lora.rank else None
+
+    def _schedule(self, stage: SftSettings | Training, **falls: float) -> Schedule:
+        training = self._recipe.training
+        return Schedule(
+            epochs=stage.epochs,
+            batch_tasks=stage.batch_tasks,
+            learning_rate=stage.learning_rate,
+            warmup_steps=stage.warmup_steps,
+            weight_decay=training.weight_decay,
+            max_gradient_norm=training.max_gradient_norm,
+            micro_batch_tokens=training.micro_batch_tokens,
+            skip_not_finite=training.skip_not_finite,
+            precision=training.precision,
+            recompute_activations=training.recompute_activations,
+            **falls,
+        )
 
     def _model(self, number: int) -> LanguageModel:
         """The model after round `number`, from memory where it was just trained."""
@@ -231,29 +240,21 @@ class Pipeline:
         is_own = number > 1 or self._recipe.sft.epochs > 0
         return f"{self._name(number - 1)}/model" if is_own else ""
 
-    def _train(
-        self,
-        name: str,
-        inputs: Inputs,
-        model: LanguageModel,
-        examples: Sequence[RankedTask],
-        objective: Objective,
-        schedule: Schedule,
-    ) -> None:
-        seed = derive_seed(self._recipe.run.seed, name, "train")
-        steps = schedule.steps(len(examples))
+    def _train(self, name: str, inputs: Inputs, order: Order, model: LanguageModel) -> None:
+        steps = order.schedule.steps(len(order.examples))
         stage, bar = self._folder.stage(f"{name}/model", inputs), self._screen.bars(("trained", steps, "steps"))
         with stage as folder, bar as [on_step], journal(folder / UNFINISHED / "steps.jsonl") as lines:
-            reference = refer(model, examples, schedule.micro_batch_tokens) if objective.needs_reference else None
             metrics = {int(step["step"]): step for step in lines.earlier}
             try:
-                for step in train(model, examples, loss_of(objective), schedule, seed, reference, self._checkpoints(folder)):
+                for step in self._crew.carry_out(order, model, self._checkpoints(folder)):
                     metrics[int(step["step"])] = step
                     lines.add(step)
                     on_step()
             except TrainingError as error:
                 kept = f"run.take_over={self._folder.path} keeps the stages before it"
                 raise TrainingError(f"{name}/model, {error}; {kept}") from error
+            if order.lora:
+                lora.merge(model, folder / "adapter")
             model.save(folder)
             write_lines(folder / "steps.jsonl", [metrics[number] for number in range(steps)])
         self._in_memory = (name, model)

@@ -7,12 +7,14 @@ by its resolved recipe, which lies in the run folder. This module needs no torch
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from trainer.objectives.settings import Objective, Rrtf
 from trainer.sampling.settings import Openai, PromptForm, Sampling, Vllm
 from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section
 from trainer.teachers.settings import Teacher
+
+Precision = Literal["float32", "bfloat16"]
 
 GENERATED = "generated"
 """In place of a problems file: tasks are made up."""
@@ -63,7 +65,7 @@ class Tasks(Section):
 class Model(Section):
     path: str = ""
     """A Hugging Face causal LM, local folder or hub id; empty: a new small Llama with a tokenizer of its own."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Precision = "float32"
     """Of the weights of a model that is loaded."""
     prompt: PromptForm = "completion"
     """How it is asked: the problem's prompt as it is, the paper's docstring before the signature, or its own chat template."""
@@ -138,6 +140,10 @@ class Training(Section):
     """Tasks of one optimizer step, each with all its responses."""
     micro_batch_tokens: Count = 16_384
     """Tokens computed at once, in the supervised start as well; a step with more goes in parts. Less takes less memory."""
+    precision: Precision = "float32"
+    """Of matrix products while training; weights stay in model.dtype, and those that are trained should be float32."""
+    recompute_activations: bool = False
+    """Keep each layer's input only and compute the rest again (activation checkpointing): a third slower, far less memory."""
     learning_rate: Positive = 1.5e-3
     """Of the first round; it falls linearly over all rounds, since each one that starts high again forgets."""
     warmup_steps: CountOrNone = 10
@@ -148,6 +154,19 @@ class Training(Section):
     """Longer gradients are shortened to it, in the supervised start as well."""
     skip_not_finite: CountOrNone = 0
     """So many steps in a row whose loss or gradient is no number are left out before the run stops, in the start as well."""
+
+
+class Lora(Section):
+    """Low-rank adapters, in all training but the supervised start of a new model."""
+
+    rank: CountOrNone = 0
+    """Rank of the adapters, such as 16; 0: all weights are trained. Adapters like ten times the learning rate."""
+    alpha: Count = 32
+    """What an adapter gives is multiplied by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of an adapter's inputs that is left out while training."""
+    target_modules: tuple[str, ...] = ()
+    """Names of the layers that get one, such as ["q_proj", "v_proj"]; empty: all linear layers but the head."""
 
 
 class Engine(Section):
@@ -186,6 +205,7 @@ class Recipe(Section):
     scoring: Scoring = Scoring()
     objective: Objective = Rrtf()
     training: Training = Training()
+    lora: Lora = Lora()
     engine: Engine = Engine()
 
     def deciding(self) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The training loop, one for the supervised start and for the ranking rounds: both are batches of tasks with responses.
 
-A batch with too many tokens for one forward pass is computed in parts. Losses are means over prompts, so each part weighs as many
-prompts as it has, and the gradient is that of the whole batch.
+A batch is dealt out among the processes, and what is too much for one forward pass is computed in parts. Losses are means over
+prompts, so each part weighs as many prompts as it has, and the gradient is that of the whole batch.
 
 Which tasks make the batch of a step follows from the seed alone, so a training that was interrupted goes on from its checkpoint
 with the batches that are left, and ends with the same weights.
@@ -10,16 +10,21 @@ with the batches that are left, and ends with the same weights.
 import math
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from trainer.batches import in_parts, shuffled_by_length
+from trainer.batches import deal, shuffled_by_length
 from trainer.checkpoint import Checkpoints, chance_now
 from trainer.errors import TrainingError
-from trainer.forward import Loss, Metrics, Reference, forward, tokens_of
+from trainer.forward import Loss, Metrics, Reference, forward, refer, tokens_of
 from trainer.language_model import LanguageModel
+from trainer.processes import Alone, Processes
+from trainer.recipe import Precision
 from trainer.records import RankedTask
+
+_ALONE = Alone()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +37,8 @@ class Schedule:
     max_gradient_norm: float
     micro_batch_tokens: int
     skip_not_finite: int = 0
+    precision: Precision = "float32"
+    recompute_activations: bool = False
     falls_from: float = 1.0
     falls_to: float = 0.05
     """Shares of the learning rate at the beginning and at the end."""
@@ -51,39 +58,44 @@ def train(
     loss_of: Loss,
     schedule: Schedule,
     seed: int,
-    reference: Reference | None = None,
+    *,
+    needs_reference: bool = False,
+    processes: Processes = _ALONE,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Trains the model in place; yields the metrics of each step. `reference` is for losses that compare with one.
+    """Trains the model in place; yields the metrics of each step. `needs_reference` is for losses that compare with the model
+    as it was before the first one.
 
     Goes on from the checkpoint, where there is one. Raises TrainingError where more losses or gradients in a row are no numbers
     than the schedule skips; the weights of the last checkpoint are then good ones.
     """
     torch.manual_seed(seed)
-    network, steps = model.network.train(), schedule.steps(len(tasks))
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
-    )
-    first = checkpoints.restore(network, optimizer) if checkpoints else 0
-    skipped = 0
-    for step, batch in enumerate(_batches(tasks, schedule, seed)):
-        if step < first:
-            continue
-        chance = chance_now() if checkpoints and checkpoints.is_due(step) else None
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step, steps)
-        metrics = _backward(model, batch, loss_of, schedule.micro_batch_tokens, reference)
-        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm))
-        is_finite = math.isfinite(metrics["loss"]) and math.isfinite(norm)
-        skipped = 0 if is_finite else skipped + 1
-        if skipped > schedule.skip_not_finite:
-            raise _not_finite(step, metrics["loss"], norm)
-        if is_finite:
-            if checkpoints and chance:
-                checkpoints.save(step, network, optimizer, chance)
-            optimizer.step()
-        optimizer.zero_grad()
-        yield {"step": step, "gradient_norm": norm, "skipped": not is_finite, **metrics}
+    network, steps = model.network, schedule.steps(len(tasks))
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    plain = torch.optim.AdamW(weights, lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay)
+    with _together(model, plain, schedule, processes) as optimizer:
+        reference = _refer(model, tasks, schedule, processes) if needs_reference else None
+        first = checkpoints.restore(network, optimizer) if checkpoints else 0
+        network.train()
+        skipped = 0
+        for step, batch in enumerate(_batches(tasks, schedule, seed)):
+            if step < first:
+                continue
+            chance = chance_now() if checkpoints and checkpoints.is_due(step) else None
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(step, steps)
+            metrics = _backward(model, batch, loss_of, schedule, reference, processes)
+            norm = processes.clip(model, schedule.max_gradient_norm)
+            is_finite = math.isfinite(metrics["loss"]) and math.isfinite(norm)
+            skipped = 0 if is_finite else skipped + 1
+            if skipped > schedule.skip_not_finite:
+                raise _not_finite(step, metrics["loss"], norm)
+            if is_finite:
+                if checkpoints and chance and processes.rank == 0:
+                    checkpoints.save(step, network, optimizer, chance)
+                optimizer.step()
+            optimizer.zero_grad()
+            yield {"step": step, "gradient_norm": norm, "skipped": not is_finite, **metrics}
 
 
 def _batches(tasks: Sequence[RankedTask], schedule: Schedule, seed: int) -> Iterator[list[RankedTask]]:
@@ -92,17 +104,51 @@ def _batches(tasks: Sequence[RankedTask], schedule: Schedule, seed: int) -> Iter
         yield from shuffled_by_length(tasks, schedule.batch_tasks, _length, rng)
 
 
+@contextmanager
+def _together(
+    model: LanguageModel, optimizer: torch.optim.Optimizer, schedule: Schedule, processes: Processes
+) -> Iterator[torch.optim.Optimizer]:
+    if schedule.recompute_activations:
+        model.network.gradient_checkpointing_enable({"use_reentrant": False})
+    yield processes.prepare(model, optimizer)
+    processes.finish(model)
+    if schedule.recompute_activations:
+        model.network.gradient_checkpointing_disable()
+
+
+def _refer(model: LanguageModel, tasks: Sequence[RankedTask], schedule: Schedule, processes: Processes) -> Reference:
+    """What the model finds of every response before the first step; each process asks about its share."""
+    found: dict[str, Sequence[torch.Tensor]] = {}
+    for part in _my_parts(model, tasks, schedule, processes):
+        found |= refer(model, [tasks[index] for index in part or [0]], schedule.precision)
+    return {task_id: rows for gathered in processes.gather(found) for task_id, rows in gathered.items()}
+
+
 def _backward(
-    model: LanguageModel, batch: Sequence[RankedTask], loss_of: Loss, most_tokens: int, reference: Reference | None
+    model: LanguageModel,
+    batch: Sequence[RankedTask],
+    loss_of: Loss,
+    schedule: Schedule,
+    reference: Reference | None,
+    processes: Processes,
 ) -> Metrics:
     """Adds the gradient of the batch's loss, part by part."""
+    parts = _my_parts(model, batch, schedule, processes)
     found = []
-    for part in in_parts([tokens_of(model, task).tokens for task in batch], most_tokens):
-        loss, metrics = loss_of(forward(model, [batch[index] for index in part], reference))
-        share = len(part) / len(batch)
-        (loss * share).backward()
-        found.append((share, {"loss": loss.item(), **metrics}))
-    return merge(found)
+    for number, part in enumerate(parts, 1):
+        with processes.summing(last=number == len(parts)):
+            seen = forward(model, [batch[index] for index in part or [0]], reference, schedule.precision)
+            loss, metrics = loss_of(seen)
+            share = len(part) / len(batch)  # 0 where there is nothing left to do: every process passes as often as the others
+            (loss * share * processes.size).backward()  # the processes' gradients are averaged
+        if part:
+            found.append((share, {"loss": loss.item(), **metrics}))
+    return merge([one for gathered in processes.gather(found) for one in gathered])
+
+
+def _my_parts(model: LanguageModel, tasks: Sequence[RankedTask], schedule: Schedule, processes: Processes) -> list[list[int]]:
+    sizes = [tokens_of(model, task).tokens for task in tasks]
+    return deal(sizes, schedule.micro_batch_tokens, processes.size)[processes.rank]
 
 
 def merge(parts: Sequence[tuple[float, Metrics]]) -> Metrics:

@@ -89,7 +89,7 @@ def test_the_reference_is_the_model_before_the_round() -> None:
     """Training moves the model and leaves the reference, which goes with its own task in any batch."""
     model = small.model(3)
     before = forward(model, TASKS).token_logps_PRS.detach()
-    reference = refer(model, TASKS, most_tokens=1)
+    reference = refer(model, TASKS)
     schedule = small.schedule(epochs=2, batch_tasks=1)
     assert len(list(train(model, TASKS, loss_of(Sft()), schedule, 0))) == 4
     after = forward(model, TASKS[::-1], reference)

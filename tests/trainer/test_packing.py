@@ -14,7 +14,7 @@ from trainer.language_model import LanguageModel
 from trainer.logprobs import Scorer, token_logprobs
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import OBJECTIVES, Objective
-from trainer.packing import Inputs, Prompted, pack, pad
+from trainer.packing import Prompted, pack
 from trainer.records import RankedResponse, RankedTask
 
 PROMPTS = [
@@ -32,10 +32,13 @@ JIT = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:Deprec
 APART = pytest.mark.parametrize("config", networks.NOT_SHARING.values(), ids=networks.NOT_SHARING)
 
 
-def logps_and_gradients(scorer: Scorer, inputs: Inputs) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def logps_and_gradients(scorer: Scorer, *, packed: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Of a sum in which every token has a weight of its own."""
+    assert scorer.shares_prefixes
     scorer.zero_grad()
-    logps_M = scorer(inputs)
+    scorer.shares_prefixes = packed
+    logps_M = scorer(PROMPTS)
+    scorer.shares_prefixes = True
     (logps_M * torch.linspace(-1, 2, len(logps_M), dtype=logps_M.dtype)).sum().backward()
     return logps_M.detach(), [weight.grad.clone() for weight in scorer.parameters() if weight.grad is not None]
 
@@ -45,9 +48,8 @@ def logps_and_gradients(scorer: Scorer, inputs: Inputs) -> tuple[torch.Tensor, l
 def test_packed_equals_padded_with_gradients(config: Any) -> None:
     """Every token's log-probability and every weight's gradient, in float64 but for some norms, which are always in float32."""
     scorer = Scorer(networks.network(config))
-    assert scorer.shares_prefixes
-    packed, packed_gradients = logps_and_gradients(scorer, pack(PROMPTS, CPU))
-    padded, padded_gradients = logps_and_gradients(scorer, pad(PROMPTS, CPU))
+    packed, packed_gradients = logps_and_gradients(scorer, packed=True)
+    padded, padded_gradients = logps_and_gradients(scorer, packed=False)
     assert torch.allclose(packed, padded, rtol=1e-9, atol=1e-9)
     assert len(packed_gradients) == len(padded_gradients) > 0
     for one, other in zip(packed_gradients, padded_gradients, strict=True):
@@ -59,7 +61,7 @@ def test_packed_equals_padded_with_gradients(config: Any) -> None:
 def test_packed_equals_padded_in_float32(config: Any) -> None:
     """To rounding."""
     scorer = Scorer(networks.network(config, torch.float32))
-    packed, padded = (logps_and_gradients(scorer, arrange(PROMPTS, CPU))[0] for arrange in (pack, pad))
+    packed, padded = (logps_and_gradients(scorer, packed=way)[0] for way in (True, False))
     assert torch.allclose(packed, padded, rtol=1e-3, atol=1e-4)
 
 
@@ -75,7 +77,7 @@ def test_no_response_sees_another() -> None:
     """With a neighbour's tokens changed, a response keeps every log-probability to the last bit."""
     scorer = Scorer(networks.network(networks.SHARING["llama"]))
     before, after = (
-        scorer(pack([Prompted(prompt=[5, 6], responses=[[7, 8, 9, 2], neighbour, [10, 11, 2]])], CPU)).split([4, 3, 3])
+        scorer([Prompted(prompt=[5, 6], responses=[[7, 8, 9, 2], neighbour, [10, 11, 2]])]).split([4, 3, 3])
         for neighbour in ([50, 51, 2], [60, 61, 2])
     )
     assert torch.equal(before[0], after[0])

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from tests.trainer import small
-from trainer.batches import in_parts
+from trainer.batches import deal, in_parts
 from trainer.forward import forward, refer
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
-from trainer.objectives.settings import OBJECTIVES, Objective
+from trainer.objectives.settings import OBJECTIVES, Objective, Rrtf
 from trainer.records import RankedResponse, RankedTask
 from trainer.training import train
 
@@ -50,9 +50,8 @@ def double_model() -> LanguageModel:
 def trained(objective: Objective, micro_batch_tokens: int) -> tuple[list[dict[str, float]], LanguageModel]:
     """Two steps on all tasks."""
     model = double_model()
-    reference = refer(small.model(1), TASKS, 100_000) if objective.needs_reference else None
     schedule = small.schedule(epochs=2, micro_batch_tokens=micro_batch_tokens)
-    return list(train(model, TASKS, loss_of(objective), schedule, 0, reference)), model
+    return list(train(model, TASKS, loss_of(objective), schedule, 0, needs_reference=objective.needs_reference)), model
 
 
 @pytest.mark.parametrize("objective", [kind() for kind in OBJECTIVES], ids=lambda objective: objective.name)
@@ -74,12 +73,19 @@ def test_parts_keep_order_and_stay_within_the_budget() -> None:
     assert in_parts([3, 3, 3, 9, 1, 1, 4], 6) == [[0, 1], [2], [3], [4, 5, 6]]
 
 
-def test_the_reference_does_not_depend_on_its_parts() -> None:
+def test_deals_are_fair_and_have_as_many_parts_each() -> None:
+    """Every item once; the larger ones first, each to the hand with the least; who has less to do ends with empty parts."""
+    assert deal([9, 1, 5, 5], 5, 2) == [[[0], [1]], [[2], [3]]]
+    assert deal([4], 10, 3) == [[[0]], [[]], [[]]]
+    assert deal([1, 2, 3], 10, 1) == [[[0, 1, 2]]]
+
+
+def test_the_reference_does_not_depend_on_its_company() -> None:
     """One task at a time as all at once."""
     model = double_model()
-    at_once, one_by_one = (refer(model, TASKS, most) for most in (100_000, 1))
+    at_once = refer(model, TASKS)
     for task in TASKS:
-        for one, other in zip(at_once[task.task_id], one_by_one[task.task_id], strict=True):
+        for one, other in zip(at_once[task.task_id], refer(model, [task])[task.task_id], strict=True):
             assert torch.allclose(one, other, rtol=1e-6)
 
 
@@ -89,8 +95,51 @@ def test_dropout_is_on_only_while_training() -> None:
     model.network.config.attention_dropout = 0.5
     for layer in model.network.model.layers:
         layer.self_attn.attention_dropout = 0.5
-    asked = [refer(model, TASKS, 100_000)["task-3"][0] for _ in range(2)]
+    asked = [refer(model, TASKS)["task-3"][0] for _ in range(2)]
     assert torch.equal(asked[0], asked[1])
     model.network.train()
     sampled = [forward(model, TASKS).token_logps_PRS for _ in range(2)]
     assert not torch.equal(sampled[0], sampled[1])
+
+
+def test_recomputed_activations_give_the_same_step() -> None:
+    """Weights after two steps, and the setting does not outlive the training."""
+    plain, recomputing = double_model(), double_model()
+    for model in (plain, recomputing):
+        schedule = small.schedule(epochs=2, recompute_activations=model is recomputing)
+        assert len(list(train(model, TASKS, loss_of(Rrtf()), schedule, 0))) == 2
+    for one, other in zip(plain.network.parameters(), recomputing.network.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-6)
+    assert not recomputing.network.is_gradient_checkpointing
+
+
+def test_fewer_activations_are_kept_when_they_are_recomputed() -> None:
+    """Bytes that the graph of one forward pass holds on to."""
+    kept = []
+    for recompute in (False, True):
+        model = small.model()
+        model.network.train()
+        if recompute:
+            model.network.gradient_checkpointing_enable({"use_reentrant": False})
+        held: dict[int, int] = {}
+
+        def hold(tensor: torch.Tensor, held: dict[int, int] = held) -> torch.Tensor:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+            graph = forward(model, TASKS)
+        kept.append(sum(held.values()))
+        assert graph.token_logps_PRS.requires_grad
+    assert kept[1] < kept[0] / 2
+
+
+def test_bfloat16_rounds_products_and_leaves_the_weights_alone() -> None:
+    """Their dtype, that is: the loss is the exact one to two digits, and not the very same."""
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        model = small.model()
+        losses += [step["loss"] for step in train(model, TASKS, loss_of(Rrtf()), small.schedule(precision=precision), 0)]
+        assert all(weight.dtype == torch.float32 for weight in model.network.parameters())
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1] != losses[0]

@@ -1,0 +1,121 @@
+"""The processes that train together: one, or several that a launcher started (`torchrun`, `accelerate launch`).
+
+Each takes its share of a step's prompts and all end with the same weights. How the weights lie (copies, or shards with FSDP2) is
+accelerate's business and follows from its own configuration. The first process alone samples, runs programs and writes; the
+others wait for its orders (see trainer.orders).
+"""
+
+import copy
+import os
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import Any, Protocol
+
+import torch
+
+from trainer.language_model import LanguageModel
+from trainer.logprobs import scorer_of
+
+_PATIENCE = timedelta(days=7)
+"""How long a process waits for the first one, which may be sampling."""
+
+
+class Processes(Protocol):
+    """What the training loop asks of them."""
+
+    rank: int
+    size: int
+    is_sharded: bool
+    """Whether each process holds a part of the weights only."""
+
+    def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Makes the model one that is trained together; from here on its scorer is the only way to compute with it."""
+
+    def summing(self, *, last: bool) -> AbstractContextManager[object]:
+        """Around one of a step's backward passes; the last one brings the gradients together, as their mean."""
+
+    def clip(self, model: LanguageModel, most: float) -> float:
+        """Shortens the gradient to `most`; gives its norm before."""
+
+    def gather[Item](self, item: Item) -> list[Item]:
+        """What each process gives, in the order of their ranks."""
+
+    def finish(self, model: LanguageModel) -> None:
+        """Makes the model a plain one again; in the first process it has all weights."""
+
+
+class Alone:
+    """One process, and nothing in between."""
+
+    rank, size, is_sharded = 0, 1, False
+
+    def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        scorer_of(model)
+        return optimizer
+
+    def summing(self, *, last: bool) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def clip(self, model: LanguageModel, most: float) -> float:
+        return float(torch.nn.utils.clip_grad_norm_(model.scorer.parameters(), most))
+
+    def gather[Item](self, item: Item) -> list[Item]:
+        return [item]
+
+    def finish(self, model: LanguageModel) -> None:
+        pass
+
+
+class Together:
+    """Several processes, through accelerate."""
+
+    def __init__(self, device: str) -> None:
+        from accelerate import Accelerator, InitProcessGroupKwargs
+
+        self._accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
+        self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
+        self.is_sharded = self._accelerator.state.distributed_type.value == "FSDP"
+        self._plain: tuple[Any, Any] | None = None
+        self._scorer: torch.nn.Module | None = None
+        self._talk = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+
+    def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        scorer = scorer_of(model)
+        if self.is_sharded and self.rank == 0:
+            self._plain = copy.deepcopy((model.network, model.adapters))
+        self._scorer, prepared = self._accelerator.prepare(scorer, optimizer)
+        model.scorer = self._scorer
+        return prepared  # type: ignore[no-any-return] # accelerate's prepare is untyped
+
+    def summing(self, *, last: bool) -> AbstractContextManager[object]:
+        return nullcontext() if last else self._accelerator.no_sync(self._scorer)
+
+    def clip(self, model: LanguageModel, most: float) -> float:
+        return float(self._accelerator.clip_grad_norm_(model.scorer.parameters(), most))
+
+    def gather[Item](self, item: Item) -> list[Item]:
+        items: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(items, item, group=self._talk)
+        return items
+
+    def finish(self, model: LanguageModel) -> None:
+        if self.is_sharded:
+            weights = self._accelerator.get_state_dict(model.scorer)
+            if self._plain is not None:
+                model.network, model.adapters = self._plain
+                model.network.load_state_dict({name.removeprefix("network."): weight for name, weight in weights.items()})
+                self._plain = None
+        model.scorer = self._scorer = None
+        self._accelerator.free_memory()
+
+    def tell[Item](self, item: Item) -> Item:
+        """Gives every process what the first one says."""
+        items: list[Any] = [item]
+        torch.distributed.broadcast_object_list(items, src=0, group=self._talk)
+        told: Item = items[0]
+        return told
+
+
+def is_several() -> bool:
+    """Whether a launcher started more than this process."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
