@@ -34,9 +34,10 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, cre
     from trainer.pipeline import Pipeline
     from trainer.report import write_report
     from trainer.sampling.assembly import Samplers
+    from trainer.trackers import trackers
 
-    with Samplers(recipe) as samplers:
-        pipeline = Pipeline(recipe, folder, connect, screen, samplers, crew or ALONE)
+    with Samplers(recipe) as samplers, trackers(recipe, folder.path) as tracked:
+        pipeline = Pipeline(recipe, folder, connect, screen, samplers, crew or ALONE, tracked)
         screen.title("Tasks")
         pipeline.make_tasks()
         screen.title("Supervised start")

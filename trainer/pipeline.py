@@ -41,10 +41,11 @@ from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ra
 from trainer.run_folder import THERE, UNFINISHED, Inputs, RunFolder, write_json
 from trainer.sampling.assembly import Samplers
 from trainer.sampling.sampler import Sampler
-from trainer.screen import Screen
+from trainer.screen import Screen, note_of_step, note_of_verdicts
 from trainer.seeds import derive_seed
 from trainer.teachers.assembly import Teachers
 from trainer.teachers.scorer import OpenScorer
+from trainer.trackers import Tracker
 from trainer.training import Schedule
 
 START = "start"
@@ -59,8 +60,16 @@ class Pipeline:
     """The stages of one run as methods, in the order in which they are called."""
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, samplers: Samplers, crew: Crew = ALONE
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        connect: Connect,
+        screen: Screen,
+        samplers: Samplers,
+        crew: Crew = ALONE,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
+        self._trackers = trackers
         self._recipe, self._folder, self._connect, self._screen, self._samplers = recipe, folder, connect, screen, samplers
         self._crew = crew
         self._teachers = Teachers(recipe, samplers)
@@ -160,6 +169,8 @@ class Pipeline:
                 "teacher_scores": sum(outcome.teacher_score is not None for outcome in outcomes),
             }
             write_json(folder / "metrics.json", metrics)
+        shares = {name: count / len(outcomes) for name, count in ranking.verdict_mix(outcomes).items()}
+        self._track(name, number, {"pairs": len(pairs), "tasks": len(ranked), **shares})
 
     def train_round(self, number: int) -> None:
         """The recipe's objective on the round's ranked tasks."""
@@ -190,6 +201,7 @@ class Pipeline:
                 metrics = {"pass_at_1": mean_pass_at_k(outcomes, 1), "tasks": len(outcomes), "left_out": left_out(outcomes)}
                 write_json(folder / "metrics.json", {**metrics, "verdicts": ranking.verdict_mix(outcomes)})
         metrics = self._folder.read(name, "metrics.json")
+        self._track("held-out", number, {"pass_at_1": metrics["pass_at_1"]})
         self._screen.say(f"  held-out pass@1 [bold]{metrics['pass_at_1']:.1%}[/bold] of {metrics['tasks']} tasks")
 
     # -- what the stages share
@@ -249,7 +261,8 @@ class Pipeline:
                 for step in self._crew.carry_out(order, model, self._checkpoints(folder)):
                     metrics[int(step["step"])] = step
                     lines.add(step)
-                    on_step()
+                    on_step(note_of_step(step))
+                    self._track(name, int(step["step"]), step)
             except TrainingError as error:
                 kept = f"run.take_over={self._folder.path} keeps the stages before it"
                 raise TrainingError(f"{name}/model, {error}; {kept}") from error
@@ -258,6 +271,10 @@ class Pipeline:
             model.save(folder)
             write_lines(folder / "steps.jsonl", [metrics[number] for number in range(steps)])
         self._in_memory = (name, model)
+
+    def _track(self, stage: str, step: int, numbers: Mapping[str, float]) -> None:
+        for tracker in self._trackers:
+            tracker.log(stage, step, numbers)
 
     def _checkpoints(self, folder: Path) -> Checkpoints:
         run = self._recipe.run
@@ -294,7 +311,11 @@ class Pipeline:
     ) -> list[Outcome]:
         bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
         engine = self._recipe.engine
-        with self._screen.bars(*bars) as [on_sampled, on_executed]:
+        with self._screen.bars(*bars) as [on_sampled, executed]:
+
+            def on_executed() -> None:
+                executed(note_of_verdicts(progress.verdicts))
+
             return sample_and_execute(
                 sampler, requests, problems, self._connect, engine, on_sampled, on_executed, progress, open_scorer
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.client import BadJob, CauseKind, Job, Problem, Verdict
-from trainer import language_model, tasks
+from trainer import language_model, tasks, trackers
 from trainer.errors import ExecutionError, ModelError
 from trainer.execution import Connect, limits
 from trainer.prompts import Prompt, prompt_of
@@ -21,6 +21,7 @@ def check_inputs(recipe: Recipe) -> None:
     Raises TasksError, ModelError or SamplerError.
     """
     language_model.check_device(recipe.run.device)
+    trackers.check(recipe.run.trackers)
     assembly.check(recipe)
     if recipe.teacher.path:
         language_model.look(recipe.teacher.path, "teacher.path")

@@ -5,6 +5,7 @@
 {"scored": [id, score]}     by a teacher; null where it gave none
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
@@ -21,6 +22,7 @@ class Progress:
         self._journal = journal
         self.candidates: dict[str, Candidate] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.verdicts: Counter[str] = Counter()
         self.scores: dict[str, float | None] = {}
         for line in journal.earlier if journal else ():
             if "sampled" in line:
@@ -32,6 +34,7 @@ class Progress:
             else:
                 outcome = read_outcome(line["executed"])
                 self.outcomes[outcome.candidate.id] = outcome
+                self.verdicts[outcome.verdict] += 1
 
     def sampled(self, candidate: Candidate) -> None:
         self.candidates[candidate.id] = candidate
@@ -40,6 +43,7 @@ class Progress:
 
     def executed(self, outcome: Outcome) -> None:
         self.outcomes[outcome.candidate.id] = outcome
+        self.verdicts[outcome.verdict] += 1
         if self._journal and Verdict(outcome.verdict) not in NO_VERDICT:  # what the engine failed at is tried again
             self._journal.add({"executed": asdict(outcome)})
 

@@ -15,6 +15,7 @@ from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Se
 from trainer.teachers.settings import Teacher
 
 Precision = Literal["float32", "bfloat16"]
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
 GENERATED = "generated"
 """In place of a problems file: tasks are made up."""
@@ -45,6 +46,8 @@ class Run(Section):
     """How often a training under way is saved; what came after is repeated by a run that was interrupted."""
     checkpoint_steps: CountOrNone = 0
     """It is saved after so many steps as well; 0: by time alone."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Where its numbers are shown while it works, such as ["tensorboard"]; each is to be installed first."""
     take_over: str = ""
     """Another run's folder: its stages are taken over where they were made from the same settings and the same earlier stages."""
 
@@ -184,7 +187,7 @@ class Engine(Section):
 
 _OF_SERVERS = {"addresses", "key_variable", "requests_at_once", "timeout_ms", "retry_ms"}
 _HOW: dict[str, set[str]] = {
-    "run": {"name", "folder", "device", "threads", "checkpoint_ms", "checkpoint_steps", "take_over"},
+    "run": {"name", "folder", "device", "threads", "checkpoint_ms", "checkpoint_steps", "take_over", "trackers"},
     "vllm": set(Vllm.model_fields),
     "openai": _OF_SERVERS,
     "teacher": _OF_SERVERS,

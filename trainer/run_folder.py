@@ -133,6 +133,17 @@ def open_run(recipe: Recipe) -> RunFolder:
     return RunFolder(path=path, continued=continued, lock=lock, lender=lender)
 
 
+def finished_run(path: Path) -> tuple[RunFolder, Recipe]:
+    """A finished run, to be read. Raises RunFolderError."""
+    if not (path / "summary.json").exists():
+        raise RunFolderError(f"{path}: there is no finished run; its own command finishes it")
+    try:
+        recipe = Recipe.model_validate(_read(path / "recipe.json"))
+    except ValueError as error:
+        raise RunFolderError(f"{path}: its recipe is that of another version") from error
+    return RunFolder(path=path, continued=False, lock=(path / _LOCK).open()), recipe
+
+
 @contextmanager
 def telling_of_a_full_disk(folder: RunFolder) -> Iterator[None]:
     """Whichever library it was that found the disk full: RunFolderError in one line."""

@@ -1,15 +1,33 @@
-"""What a run shows while it works: bars with rates on a terminal, one line for each finished piece of work everywhere."""
+"""What a run shows while it works.
+
+On a terminal: bars with rates, the time that is left, and how it goes; everywhere: one line for each finished piece of work.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Task as Bar
 from rich.text import Text
 
-type Advance = Callable[[], None]
+_OF_STEP = {"loss": "loss", "rank": "rank", "ft": "ft", "norm": "gradient_norm"}
+
+
+class Advance(Protocol):
+    """Advances a bar by one; `note` stands behind it from then on."""
+
+    def __call__(self, note: str = "") -> None: ...
 
 
 class Screen:
@@ -27,15 +45,16 @@ class Screen:
     @contextmanager
     def bars(self, *wanted: tuple[str, int, str]) -> Iterator[list[Advance]]:
         """A bar for each (what is done, how many, unit); gives the functions that advance them by one."""
-        columns = (TextColumn("  {task.description:<10}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
+        counted = (TextColumn("  {task.description:<10}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
+        columns = (*counted, TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
         started, counts = time.monotonic(), [0] * len(wanted)
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            bars = [progress.add_task(what, total=total, unit=unit) for what, total, unit in wanted]
+            bars = [progress.add_task(what, total=total, unit=unit, note="") for what, total, unit in wanted]
 
             def advance(number: int) -> Advance:
-                def by_one() -> None:
+                def by_one(note: str = "") -> None:
                     counts[number] += 1
-                    progress.advance(bars[number])
+                    progress.update(bars[number], advance=1, note=note or progress.tasks[number].fields["note"])
 
                 return by_one
 
@@ -51,3 +70,17 @@ class _Rate(ProgressColumn):
     def render(self, task: Bar) -> Text:
         rate = task.finished_speed or task.speed
         return Text(f"{rate:.0f} {task.fields['unit']}/s" if rate else "", style="progress.data.speed")
+
+
+def note_of_step(step: Mapping[str, float]) -> str:
+    """The losses, the norm of the gradient and the share of active pairs of one training step, as far as it has them."""
+    shown = [f"{name} {step[key]:.3g}" for name, key in _OF_STEP.items() if key in step]
+    active = [f"active {step['active_pairs'] / step['pairs']:.0%}"] if step.get("pairs") else []
+    return ", ".join([*shown, *active])
+
+
+def note_of_verdicts(verdicts: Mapping[str, int]) -> str:
+    """The mix of verdicts so far, most frequent first."""
+    total = max(1, sum(verdicts.values()))
+    most_first = sorted(verdicts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name.replace('_', ' ')} {count / total:.0%}" for name, count in most_first[:4])

@@ -7,9 +7,11 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from trainer.ranking import CUT_OFF
+from engine.client import Verdict
+from trainer.bootstrap import interval
+from trainer.ranking import CUT_OFF, NO_VERDICT
 from trainer.recipe import Recipe
-from trainer.records import read_lines
+from trainer.records import read_lines, read_outcomes
 from trainer.run_folder import RunFolder
 
 VERDICT_ORDER = ("passed", "wrong_answer", "runtime_error", "compile_error")
@@ -78,6 +80,7 @@ def _round(folder: RunFolder, number: int) -> dict[str, Any]:
     item: dict[str, Any] = {
         "round": number,
         "pass_at_1": evaluation["pass_at_1"],
+        "pass_at_1_band": interval(_solved(folder, name)),
         "held_out_tasks": evaluation["tasks"],
         "held_out_verdicts": evaluation["verdicts"],
         "seconds": seconds,
@@ -87,6 +90,12 @@ def _round(folder: RunFolder, number: int) -> dict[str, Any]:
     if "model" in stages:
         item |= _losses(list(read_lines(folder.path / name / "model" / "steps.jsonl")))
     return item
+
+
+def _solved(folder: RunFolder, name: str) -> list[float]:
+    """Of each held-out task that counts for pass@1, whether its one response passed."""
+    outcomes = read_outcomes(folder.path / name / "evaluation" / "outcomes.jsonl")
+    return [float(outcome.verdict == Verdict.PASSED) for outcome in outcomes if Verdict(outcome.verdict) not in NO_VERDICT]
 
 
 def _losses(steps: list[dict[str, float]]) -> dict[str, Any]:
