@@ -141,7 +141,8 @@ def finished_run(path: Path) -> tuple[RunFolder, Recipe]:
         recipe = Recipe.model_validate(_read(path / "recipe.json"))
     except ValueError as error:
         raise RunFolderError(f"{path}: its recipe is that of another version") from error
-    return RunFolder(path=path, continued=False, lock=(path / _LOCK).open()), recipe
+    with (path / _LOCK).open() as lock:  # closed at once: whoever reads a finished run is in nobody's way
+        return RunFolder(path=path, continued=False, lock=lock), recipe
 
 
 @contextmanager

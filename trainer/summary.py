@@ -95,7 +95,7 @@ def _round(folder: RunFolder, number: int) -> dict[str, Any]:
 def _solved(folder: RunFolder, name: str) -> list[float]:
     """Of each held-out task that counts for pass@1, whether its one response passed."""
     outcomes = read_outcomes(folder.path / name / "evaluation" / "outcomes.jsonl")
-    return [float(outcome.verdict == Verdict.PASSED) for outcome in outcomes if Verdict(outcome.verdict) not in NO_VERDICT]
+    return [float(outcome.verdict == Verdict.PASSED.value) for outcome in outcomes if Verdict(outcome.verdict) not in NO_VERDICT]
 
 
 def _losses(steps: list[dict[str, float]]) -> dict[str, Any]:

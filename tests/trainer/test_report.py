@@ -1,0 +1,132 @@
+"""What a report says of a run: bands, flows and counts by hand, and the page in a real browser."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from engine.client import Job, Verdict
+from tests.trainer import small
+from tests.trainer.fakes import FakeExecutor
+from trainer.bootstrap import interval
+from trainer.errors import RecipeError
+from trainer.flow import filters, verdict_flow
+from trainer.main import run
+from trainer.ranking import rank
+from trainer.recipe import Scoring
+from trainer.report import main
+from trainer.run_folder import open_run
+from trainer.screen import Screen, note_of_step, note_of_verdicts
+from trainer.trackers import check
+
+CHARTS = ("passes", "verdicts", "losses", "norms", "flow")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def differing(job: Job) -> Verdict:
+    """Gold solutions pass, and one in two of what a student wrote."""
+    is_student = "/samples/" in job.id or "/evaluation/" in job.id
+    return Verdict.WRONG_ANSWER if is_student and len(str(job.program)) % 2 else Verdict.PASSED
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two finished runs with seeds of their own."""
+    folder, paths = tmp_path_factory.mktemp("runs"), []
+    for seed in (0, 1):
+        opened = open_run(small.recipe(folder, seed=seed))
+        run(small.recipe(folder, seed=seed), opened, FakeExecutor(differing).connect, Screen(Console(quiet=True)))
+        opened.close()
+        paths.append(opened.path)
+    return paths
+
+
+def test_a_band_holds_the_mean_and_narrows_with_more_tasks() -> None:
+    """About 1.96 standard errors to each side; for half of 400 tasks that is 4.9 points."""
+    low, high = interval([0.0, 1.0] * 200)
+    assert low == pytest.approx(0.451, abs=0.01)
+    assert high == pytest.approx(0.549, abs=0.01)
+    few_low, few_high = interval([0.0, 1.0] * 10)
+    assert few_low < low < high < few_high
+
+
+def test_where_all_tasks_are_alike_the_band_is_a_point() -> None:
+    """So it is where there are none."""
+    assert interval([1.0] * 5) == (1.0, 1.0)
+    assert interval([]) == (0.0, 0.0)
+
+
+def test_the_flow_counts_tasks_by_their_verdicts_before_and_after() -> None:
+    """Those that both evaluations have."""
+    before = [
+        small.outcome("x", verdict, task_id=task) for task, verdict in (("a", "passed"), ("b", "wrong_answer"), ("c", "passed"))
+    ]
+    after = [small.outcome("y", "passed", task_id=task) for task in ("a", "b", "d")]
+    assert sorted(verdict_flow(before, after)) == [("passed", "passed", 1), ("wrong_answer", "passed", 1)]
+
+
+def test_what_was_left_out_and_what_ties_is_counted() -> None:
+    """One cut off, one equal to another, one that passes as the teacher does, one that fails."""
+    teacher = small.outcome("gold", "passed", teacher=True, name="t")
+    students = [
+        small.outcome("right", "passed", name="1"),
+        small.outcome("wrong", "wrong_answer", name="2"),
+        small.outcome("wrong", "wrong_answer", name="3"),
+        small.outcome("long", "compile_error", truncated=True, name="4"),
+    ]
+    ranked = rank("task", "prompt", [teacher, *students], Scoring())
+    assert ranked is not None
+    assert filters(students, [ranked]) == {
+        "sampled": 4,
+        "cut off": 1,
+        "equal to another or to the teacher's": 1,
+        "ranked": 2,
+        "pairs with a tie": 1,
+        "pairs dropped, the student above": 0,
+    }
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_page_draws_its_data_without_a_script_error(runs: list[Path], tmp_path: Path, count: int) -> None:
+    """In a real browser: every chart has marks, the tables have rows, samples are shown, and of several runs one is chosen."""
+    page = tmp_path / "page.html"
+    assert main([*map(str, runs[:count]), "--out", str(page)]) == 0
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        f"--user-data-dir={tmp_path}/c",
+    ]
+    done = subprocess.run([str(CHROMIUM), *options, f"file://{page}"], capture_output=True, text=True, check=True, timeout=90)
+    assert "Uncaught" not in done.stderr
+    cards = {name: done.stdout.split(f'id="{name}"')[1].split("</section>")[0] for name in CHARTS}
+    assert all("<svg" in part and ("<polyline" in part or "<rect" in part or "<path" in part) for part in cards.values())
+    assert cards["passes"].count("<polygon") == count
+    assert done.stdout.split('id="filters"')[1].count("<td>") >= 6
+    assert "the task's own solution" in done.stdout
+    assert ("The runs compared" in done.stdout) is (count > 1)
+
+
+def test_a_run_that_is_not_finished_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With exit code 2."""
+    assert main([str(tmp_path)]) == 2
+    assert "there is no finished run; its own command finishes it" in capsys.readouterr().err
+
+
+def test_a_tracker_that_is_not_installed_is_one_line() -> None:
+    """It says what brings it."""
+    with pytest.raises(RecipeError, match=r"is not installed; .* -m pip install trackio brings it"):
+        check(("trackio",))
+
+
+def test_the_screen_tells_how_a_stage_goes() -> None:
+    """The losses and the norm, active pairs, and the mix of verdicts."""
+    step = {"loss": 1.25, "rank": 0.5, "ft": 0.75, "gradient_norm": 2.0, "pairs": 4, "active_pairs": 1}
+    assert note_of_step(step) == "loss 1.25, rank 0.5, ft 0.75, norm 2, active 25%"
+    assert note_of_step({"loss": 1.25, "gradient_norm": 2.0}) == "loss 1.25, norm 2"
+    assert note_of_verdicts({"passed": 1, "wrong_answer": 3}) == "wrong answer 75%, passed 25%"
