@@ -26,6 +26,7 @@ from trainer.screen import Screen
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.slow,
+    pytest.mark.timeout(600),  # the engine starts in half a minute on a quiet machine
     pytest.mark.filterwarnings("ignore"),  # of torch's and vLLM's own, as vLLM is imported
 ]
 
