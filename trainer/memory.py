@@ -1,7 +1,8 @@
 """How much memory a training step takes on each GPU, and how long a run computes: arithmetic on a model's shape, no GPU needed.
 
 Weights, gradients and AdamW's two moments are shared out among the GPUs (FSDP, full sharding). A GPU gathers two layers at a
-time, the one that computes and the next, and what belongs to no layer, such as embeddings. Of activations the backward pass keeps
+time, the one that computes and the next, and what belongs to no layer, such as embeddings; alone it keeps a copy of the weights
+in the precision that it computes with, where that is another. Of activations the backward pass keeps
 either all that autograd saves or, recomputed, the input of each layer and all of one. `tests/trainer/test_memory.py` holds the
 count of saved values against what autograd saves for real networks.
 """
@@ -37,11 +38,13 @@ class Shape:
 class Setup:
     gpus: int
     weight_bytes: int
-    """Of a weight, and so of its gradient and moments: 4 in float32, 2 in bfloat16."""
+    """Of a weight of the model: 4 in float32, 2 in bfloat16."""
     compute_bytes: int
     """Of an activation."""
     trained: int
-    """Parameters that are trained: all, or those of the adapters."""
+    """Parameters that are trained: all, or those of the adapters, which come on top."""
+    trained_bytes: int
+    """Of one of them, of its gradient and of each of its moments; adapters are float32."""
     tokens: int
     """Of one forward pass on one GPU."""
     recompute: bool
@@ -70,12 +73,14 @@ def plan(shape: Shape, setup: Setup) -> Plan:
     alone = setup.gpus == 1
     outside = shape.parameters - shape.layers * shape.layer_parameters
     gathered = 0 if alone else (2 * shape.layer_parameters + outside) * setup.compute_bytes
-    copies = setup.compute_bytes * shape.layer_parameters if alone and setup.compute_bytes < setup.weight_bytes else 0
-    head = shape.vocabulary * shape.hidden * 4 if setup.trained == shape.parameters else 0
+    copies = setup.compute_bytes * shape.parameters if alone and setup.compute_bytes < setup.weight_bytes else 0
+    is_whole = setup.trained == shape.parameters
+    adapters = 0 if is_whole else setup.trained * setup.trained_bytes
+    head = shape.vocabulary * shape.hidden * 4 if is_whole else 0
     return Plan(
-        parameters=shape.parameters * setup.weight_bytes // setup.gpus,
-        gradients=setup.trained * setup.weight_bytes // setup.gpus,
-        optimizer=_MOMENTS * setup.trained * setup.weight_bytes // setup.gpus,
+        parameters=(shape.parameters * setup.weight_bytes + adapters) // setup.gpus,
+        gradients=setup.trained * setup.trained_bytes // setup.gpus,
+        optimizer=_MOMENTS * setup.trained * setup.trained_bytes // setup.gpus,
         gathered=gathered + copies,
         activations=_activations(shape, setup),
         logits=3 * CHUNK_LOGITS * 4 + head + 2 * setup.tokens * shape.hidden * setup.compute_bytes,

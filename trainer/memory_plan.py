@@ -23,7 +23,7 @@ from trainer.errors import ModelError, TrainerError
 from trainer.memory import GIB, Plan, Setup, Shape, plan, training_flops
 
 if TYPE_CHECKING:
-    from trainer.recipe import Recipe
+    from trainer.recipe import Lora, Recipe
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 _PEAK_FLOPS = {4: 67e12, 2: 990e12}
@@ -37,11 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         recipe = recipe_file.load(options.recipe, options.set)
-        shape = shape_of(options.shape or recipe.model.path)
+        network = network_at(options.shape or recipe.model.path)
     except TrainerError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
         return 2
-    setup = setup_of(recipe, shape, options.gpus)
+    shape = shape_of(network)
+    setup = setup_of(recipe, shape, options.gpus, adapters(network, recipe.lora))
     found = plan(shape, setup)
     console = Console(highlight=False)
     console.print(_table(found))
@@ -53,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def shape_of(path: str | Path) -> Shape:
-    """The shape of the model at a path, hub id or configuration file. Raises ModelError."""
+def network_at(path: str | Path) -> Any:
+    """The model at a path, hub id or configuration file, without memory for its weights. Raises ModelError."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -66,15 +67,14 @@ def shape_of(path: str | Path) -> Shape:
         else:
             config = AutoConfig.from_pretrained(path)
         with torch.device("meta"):
-            network = AutoModelForCausalLM.from_config(config)
+            return AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model.path: no configuration of a causal LM at {str(path)!r}; --shape takes a file like those in recipes/shapes"
         ) from error
-    return shape_of_network(network)
 
 
-def shape_of_network(network: Any) -> Shape:
+def shape_of(network: Any) -> Shape:
     """The sizes of a network as transformers builds it."""
     config = network.config.get_text_config()
     layers = next(module for module in network.modules() if type(module).__name__ == "ModuleList" and len(module) > 0)
@@ -93,14 +93,29 @@ def shape_of_network(network: Any) -> Shape:
     )
 
 
-def setup_of(recipe: Recipe, shape: Shape, gpus: int) -> Setup:
+def adapters(network: Any, settings: Lora) -> int:
+    """How many weights adapters would add to the network, which gets them; 0 without a rank."""
+    import torch
+
+    from trainer import lora
+    from trainer.language_model import LanguageModel
+
+    if not settings.rank:
+        return 0
+    with torch.device("meta"):
+        lora.attach(LanguageModel(network=network, tokenizer=None), settings, seed=0)
+    return sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
+
+
+def setup_of(recipe: Recipe, shape: Shape, gpus: int, adapter_parameters: int) -> Setup:
     """How the recipe trains a model of that shape."""
     weight_bytes, compute_bytes = _BYTES[recipe.model.dtype], _BYTES[recipe.training.precision]
     return Setup(
         gpus=gpus,
         weight_bytes=weight_bytes,
         compute_bytes=min(weight_bytes, compute_bytes),
-        trained=shape.parameters,
+        trained=adapter_parameters or shape.parameters,
+        trained_bytes=_BYTES["float32"] if adapter_parameters else weight_bytes,
         tokens=recipe.training.micro_batch_tokens,
         recompute=recipe.training.recompute_activations,
     )
@@ -116,10 +131,11 @@ def memory_and_time(recipe: Recipe, shape: Shape, setup: Setup, found: Plan) -> 
     """The line on memory and time at the head of a recipe."""
     tokens = tokens_of(recipe)
     hours = training_flops(shape, setup, tokens) / (setup.gpus * _PEAK_FLOPS[setup.compute_bytes] * _USED) / 3600
+    time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
     gpus = "1 GPU" if setup.gpus == 1 else f"{setup.gpus} GPUs"
     return (
         f"# Memory and time, computed: {gpus}, {found.total / GIB:.0f} GiB on each; training at most {tokens / 1e6:.1f} million "
-        f"tokens, {hours:.1f} hours on H100."
+        f"tokens, {time} on H100, without sampling."
     )
 
 

@@ -10,10 +10,12 @@ import torch
 from transformers import AutoModelForCausalLM, GPTBigCodeConfig, LlamaConfig
 
 from trainer.memory import Setup, Shape, plan, saved_values, training_flops
-from trainer.memory_plan import main, shape_of_network
+from trainer.memory_plan import adapters, main, shape_of
+from trainer.recipe import Lora
+from trainer.recipe_file import load
 
 SHAPE = Shape(parameters=1000, layer_parameters=400, layers=2, hidden=8, key_value=4, inner=32, gated=True, vocabulary=25)
-SETUP = Setup(gpus=1, weight_bytes=4, compute_bytes=4, trained=1000, tokens=100, recompute=False)
+SETUP = Setup(gpus=1, weight_bytes=4, compute_bytes=4, trained=1000, trained_bytes=4, tokens=100, recompute=False)
 
 LLAMA = LlamaConfig(
     hidden_size=64,
@@ -44,10 +46,15 @@ def test_gpus_that_share_a_model_gather_two_layers_and_the_rest() -> None:
 
 def test_adapters_need_no_gradients_of_other_weights() -> None:
     """Nor moments, nor the products that make them."""
-    adapters = plan(SHAPE, replace(SETUP, trained=10))
-    assert (adapters.parameters, adapters.gradients, adapters.optimizer) == (4000, 40, 80)
+    few = plan(SHAPE, replace(SETUP, trained=10))
+    assert (few.parameters, few.gradients, few.optimizer) == (4040, 40, 80)
     assert training_flops(SHAPE, SETUP, 7) == 6 * 1000 * 7
     assert training_flops(SHAPE, replace(SETUP, trained=10), 7) == 4 * 1000 * 7
+
+
+def test_one_gpu_keeps_a_copy_of_the_weights_in_the_precision_it_computes_with() -> None:
+    """Where that is another than theirs."""
+    assert plan(SHAPE, replace(SETUP, compute_bytes=2)).gathered == 2000
 
 
 def test_recomputed_activations_are_inputs_and_one_layer() -> None:
@@ -57,6 +64,13 @@ def test_recomputed_activations_are_inputs_and_one_layer() -> None:
     assert plan(SHAPE, SETUP).activations == 2 * 100 * 184 * 4
     assert plan(SHAPE, recomputed).activations == 2 * 100 * 8 * 4 + 100 * 184 * 4
     assert training_flops(SHAPE, recomputed, 7) == 8 * 1000 * 7
+
+
+def test_the_weights_of_adapters_are_counted() -> None:
+    """On every product of a layer: rank times the widths of its two sides."""
+    network = AutoModelForCausalLM.from_config(LLAMA)
+    layer = 2 * (64 + 64) + 2 * (64 + 32) + 3 * (64 + 192)  # q and o, k and v, the MLP
+    assert adapters(network, Lora(rank=3)) == 4 * 3 * layer
 
 
 def saved_bytes(network: Any, tokens: int) -> int:
@@ -82,7 +96,7 @@ def test_the_count_of_saved_values_is_that_of_autograd(config: Any) -> None:
     """Within a quarter, on real networks: what a layer more makes autograd keep."""
     config._attn_implementation = "sdpa"
     network = AutoModelForCausalLM.from_config(config).train()
-    shape, tokens = shape_of_network(network), 96
+    shape, tokens = shape_of(network), 96
     whole = saved_bytes(network.base_model, tokens)
     layers = next(module for module in network.base_model.modules() if isinstance(module, torch.nn.ModuleList))
     del layers[2:]
@@ -108,7 +122,8 @@ def test_a_plan_that_does_not_fit_says_what_helps(capsys: pytest.CaptureFixture[
     """With exit code 1."""
     shape = "recipes/shapes/qwen2.5-coder-7b.json"
     assert main(["recipes/code-7b.toml", "--shape", shape, "--gpu-gib", "24"]) == 1
-    assert "more than a GPU has: lower training.micro_batch_tokens below 1536" in " ".join(capsys.readouterr().out.split())
+    budget = load(Path("recipes/code-7b.toml"), []).training.micro_batch_tokens
+    assert f"more than a GPU has: lower training.micro_batch_tokens below {budget}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_model_that_is_out_of_reach_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
