@@ -9,7 +9,6 @@ new one, or where there are more descriptors, processes, mounts or cgroups than 
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.flips import KINDS, LIMITS
 from benchmarks.processes import below, groups_of
+from engine.bench.accounting import CpuTimes, pss_bytes
 from engine.client import Client, Job, LocalEngine
 
 SLOWER, LARGER = 1.05, 1.10
@@ -46,7 +46,7 @@ class Belongings:
             mounts=sum(Path(f"/proc/{each}/mountinfo").read_text().count("\n") for each in (pid, *jails)),
             cgroups=len(groups_of(pid)),
             engine_pss_bytes=_pss_bytes(pid),
-            slots_pss_bytes=sum(map(_pss_bytes, jails)),
+            slots_pss_bytes=pss_bytes(pid),
         )
 
 
@@ -57,11 +57,8 @@ def _pss_bytes(pid: int) -> int:
 
 def _cpu_s(pid: int) -> float:
     """CPU time of the engine and of its jails' processes, those that are gone included."""
-    ticks = 0
-    for each in (pid, *below(pid)):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    used = CpuTimes.of(pid)
+    return used.server + used.slots
 
 
 def main() -> int:
