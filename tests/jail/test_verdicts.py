@@ -261,6 +261,22 @@ def test_no_program_makes_its_failure_the_fault_of_the_tests(jails, program):
     assert jails.run(program, tests=tests).verdict in (Verdict.WRONG_ANSWER, Verdict.RUNTIME_ERROR)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert f + 1 == 6",
+        "if f < 5: raise ValueError(f)",
+        "if not isinstance(f, int): raise TypeError",
+        "if f != 5: raise ValueError",
+    ],
+)
+def test_a_function_in_place_of_a_number_is_the_programs_failure(jails, code):
+    """Such tests ask nothing of a function: what they do with it is seen to in their own process."""
+    tests = AssertTests(code=code, entry_points=("f",))
+    assert jails.run("f = 5", tests=tests).verdict is PASSED
+    assert jails.run("def f(): pass", tests=tests).verdict is WRONG
+
+
 def test_a_traceback_shows_the_programs_own_files(jails):
     report = jails.run("import json\njson.loads('{')")
     assert report.error.splitlines()[1:3] == ['  File "solution.py", line 2, in <module>', "    json.loads('{')"]

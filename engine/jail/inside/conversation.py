@@ -41,6 +41,8 @@ class Conversation:
         self.classes: dict[str, type] = {}
         self.kept: set[type] = set()
         self.gone = False
+        self.used = False
+        """Whether this side did anything with an object of the other side's since this was last set to False."""
         self._socket = sock
         self._mine: dict[int, object] = {}
         self._number_of: dict[int, int] = {}
@@ -49,6 +51,7 @@ class Conversation:
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         """Ask the other side. Raises what it raised, and `Gone`."""
+        self.used = True
         encoder = Encoder(self)
         atoms = [encoder.encode(arg) for arg in args]
         named = {name: encoder.encode(value) for name, value in kwargs.items()}

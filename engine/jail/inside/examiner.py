@@ -108,13 +108,10 @@ class ExaminerSide(Conversation):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self.delegated = False
-        self.used = False
-        """Whether the program was asked for anything since this was last set to False."""
         self._stops: list[StopIteration] = []
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         self.delegated |= op in BETWEEN
-        self.used = True
         try:
             return super().request(op, *args, **kwargs)
         except StopIteration as error:

@@ -3,7 +3,7 @@
 A proxy asks the other side for everything, but for one thing: it never hands over what it is compared or combined
 with. `candidate(3) == 7` with a proxy on the left is False without asking, since the program would learn the 7 and decide by
 itself whether its answer is right. Two proxies may be compared with each other: that the program's own class decides, and the
-conversation remembers that it did (`delegated`).
+conversation remembers that it did (`delegated`). What is answered without asking is a use of the object all the same (`used`).
 """
 
 from typing import Any, Protocol
@@ -16,6 +16,8 @@ _ADDRESSES = frozenset({"__array_interface__", "__array_struct__"})
 
 class Asker(Protocol):
     """The side of a conversation that proxies need."""
+
+    used: bool
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any: ...
 
@@ -41,15 +43,16 @@ class Proxy:
     def __delattr__(self, name: str, /) -> None:
         _ask(self, "delattr", name)
 
+    @property  # type: ignore[misc]  # nobody may set it
+    def __class__(self) -> Any:
+        _conversation_of(self).used = True  # isinstance() asks for this where the type alone does not say yes
+        return type(self)
+
     def __eq__(self, other: object, /) -> Any:
-        if self is other:
-            return True
-        return _ask(self, "eq", other) if isinstance(other, Proxy) else NotImplemented
+        return True if self is other else _between(self, "eq", other)
 
     def __ne__(self, other: object, /) -> Any:
-        if self is other:
-            return False
-        return _ask(self, "ne", other) if isinstance(other, Proxy) else NotImplemented
+        return False if self is other else _between(self, "ne", other)
 
     def __hash__(self, /) -> int:
         return hash(object.__getattribute__(self, "_number"))
@@ -83,8 +86,19 @@ class CallableProxy(Proxy):
 
 
 def _ask(proxy: Proxy, op: str, /, *args: object, **kwargs: object) -> Any:
+    return _conversation_of(proxy).request(op, proxy, *args, **kwargs)
+
+
+def _between(proxy: Proxy, op: str, other: object) -> Any:
+    if isinstance(other, Proxy):
+        return _ask(proxy, op, other)
+    _conversation_of(proxy).used = True
+    return NotImplemented
+
+
+def _conversation_of(proxy: Proxy) -> Asker:
     conversation: Asker = object.__getattribute__(proxy, "_conversation")
-    return conversation.request(op, proxy, *args, **kwargs)
+    return conversation
 
 
 def _asking(op: str) -> Any:
@@ -96,7 +110,7 @@ def _asking(op: str) -> Any:
 
 def _between_proxies(op: str) -> Any:
     def method(self: Proxy, other: object, /) -> Any:
-        return _ask(self, op, other) if isinstance(other, Proxy) else NotImplemented
+        return _between(self, op, other)
 
     return method
 
