@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import time
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ from engine.bench.stages import measure_stages
 from engine.bench.tables import as_object, rounded
 from engine.bench.targets import Target, targets
 from engine.bench.workloads import mixed, new_tests, offered, sample, stdio, trivial, workload
-from engine.client import AssertTests, Verdict
+from engine.client import AssertTests, Client, Job, LocalEngine, Verdict
 from engine.config import EngineConfig
 from engine.errors import BadConfig
 
@@ -206,6 +207,16 @@ def test_the_smallest_workload_is_measured_by_every_contender(tmp_path):
     ]
     assert all(speed > 0 for speed in speeds.values())
     assert json.loads((tmp_path / "found" / "it.json").read_text())["machine"]["cores"] >= 1
+
+
+@pytest.mark.jail
+def test_what_an_engine_used_for_its_programs_counts_as_ours_when_it_is_gone():
+    """Else a step with an engine of its own would look as if others had kept the cores busy."""
+    before = Attention.now(os.getpid())
+    with LocalEngine(slots=1) as engine, Client(engine.address) as client:
+        jobs = [Job(id=str(number), program="import time\nwhile time.process_time() < 0.2: pass") for number in range(5)]
+        used_s = sum(report.cpu_time_ms for report in client.execute_stream(jobs)) / 1000
+    assert Attention.now(os.getpid()).own - before.own > used_s > 0.9
 
 
 @pytest.mark.jail
