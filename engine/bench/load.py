@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import tempfile
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -102,9 +103,14 @@ class _Generator:
         self._ask = ask
         self._expected = workload.expected
         self._heeds = heeds
+        self._refused: deque[int] = deque()
 
     async def offer(self, factor: float, rate: float, seconds: float) -> LoadPoint:
-        """Sends at that rate for so long, then waits for what is under way; only what ends within the time counts."""
+        """Sends at that rate for so long, then waits for what is under way; only what ends within the time counts.
+
+        A job that was refused is the next one to be sent, so that of all that is done each job has its share: throughput at
+        different loads is throughput of the same programs.
+        """
         answers: list[tuple[int, Report | bytes]] = []
         refusals: list[float] = []
         failures: list[EngineError] = []
@@ -112,12 +118,14 @@ class _Generator:
         before, started = CpuTimes.of(self._engine), time.perf_counter()
         end = started + seconds
         sent = 0
+        turns = itertools.cycle(range(len(self._expected)))
         while (now := time.perf_counter()) < end:
-            for number in range(sent, int((now - started) * rate) + 1):
-                task = asyncio.create_task(self._one(number % len(self._expected), answers, refusals, failures))
+            while sent <= int((now - started) * rate):
+                number = self._refused.popleft() if self._refused else next(turns)
+                task = asyncio.create_task(self._one(number, answers, refusals, failures))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-                sent = number + 1
+                sent += 1
             await asyncio.sleep(0.001)
         used = CpuTimes.of(self._engine).since(before)
         done = len(answers)
@@ -146,6 +154,7 @@ class _Generator:
         try:
             answers.append((number, await self._ask(number)))
         except Busy:
+            self._refused.append(number)
             refusals.append((time.perf_counter() - began) * 1000)
         except EngineError as error:
             failures.append(error)

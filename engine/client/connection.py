@@ -43,6 +43,7 @@ class Connection:
             raise ConnectionFailed(f"the address {address!r} {error}") from error
         self.address = address
         self._channel: grpc.aio.Channel | None = None
+        self._stub: Any = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,7 +51,7 @@ class Connection:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._channel is not None:
             await self._channel.close()
-            self._channel = None
+            self._channel = self._stub = None
             await asyncio.sleep(_SETTLING_S)
 
     @property
@@ -67,7 +68,9 @@ class Connection:
                 raise self.nobody()
             await self.channel.wait_for_state_change(state)
             state = self.channel.get_state(try_to_connect=True)
-        return pb_grpc.ExecutionStub(self.channel)  # type: ignore[no-untyped-call]  # generated without types
+        if self._stub is None:  # to make one costs as much as a call
+            self._stub = pb_grpc.ExecutionStub(self.channel)  # type: ignore[no-untyped-call]  # generated without types
+        return self._stub
 
     async def settled(self, timeout_s: float) -> None:
         """Returns when the state of the channel changes, or after the time."""
