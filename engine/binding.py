@@ -12,7 +12,14 @@ from pathlib import Path
 import grpc
 
 from engine.address import TcpAddress, UnixAddress, parse_address
-from engine.errors import CannotListen
+from engine.errors import CannotListen, reason
+
+_CURES = {
+    errno.EADDRINUSE: "stop what listens there or ",
+    errno.EEXIST: "remove it or ",
+    errno.ENOENT: "make its folder or ",
+    errno.EACCES: "listen as a user who may or ",
+}
 
 
 def bind(server: grpc.aio.Server, listen: str) -> str:
@@ -21,7 +28,7 @@ def bind(server: grpc.aio.Server, listen: str) -> str:
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
-        raise _refusal(listen, str(error)) from error
+        raise _refusal(listen, OSError(str(error))) from error
     return str(TcpAddress(host=address.host, port=port) if isinstance(address, TcpAddress) else address)
 
 
@@ -37,13 +44,13 @@ def check_address(listen: str) -> TcpAddress | UnixAddress:
         else:
             _try_tcp(address)
     except OSError as error:
-        raise _refusal(listen, error.strerror or str(error)) from error
+        raise _refusal(listen, error) from error
     return address
 
 
-def _refusal(listen: str, cause: str) -> CannotListen:
-    cure = "stop what listens there or choose another address with --listen"
-    return CannotListen(f"cannot listen at {listen}: {cause.lower()}; {cure}")
+def _refusal(listen: str, error: OSError) -> CannotListen:
+    cure = f"{_CURES.get(error.errno or 0, '')}choose another address with --listen"
+    return CannotListen(f"cannot listen at {listen}: {reason(error)}; {cure}")
 
 
 def unbind(address: str) -> None:

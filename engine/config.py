@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.errors import BadConfig
+from engine.errors import BadConfig, reason
 from engine.nearest import nearest
 from engine.records import MIB, MINIMUM_MEMORY_BYTES, Limits
 
@@ -88,8 +88,10 @@ class EngineConfig(BaseModel):
         if file is not None:
             try:
                 values = tomllib.loads(file.read_text())
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-                raise BadConfig(f"{file}: {error}") from None
+            except OSError as error:
+                raise BadConfig(f"cannot read {file}: {reason(error)}; name a TOML file") from None
+            except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                raise BadConfig(f"{file}: not TOML: {error}") from None
         values |= {name: value for name, value in overrides.items() if value is not None}
         try:
             return cls.model_validate(values)

@@ -93,3 +93,8 @@ class EngineFault(EngineError):
 
 class CannotWrite(EngineError):
     """A file of results cannot be written."""
+
+
+def reason(error: OSError) -> str:
+    """What the kernel said, as a clause for a message."""
+    return (error.strerror or str(error)).lower()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.bench.results import Results
 from engine.bench.tables import growth_points, load_points
-from engine.errors import CannotWrite
+from engine.errors import CannotWrite, reason
 
 type Line = Sequence[tuple[float, float]]
 
@@ -25,7 +25,7 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
         for name, chart in charts.items():
             (folder / f"{name}.svg").write_text(chart)
     except OSError as error:
-        raise CannotWrite(f"plots cannot be written to {folder}: {error.strerror}") from error
+        raise CannotWrite(f"plots cannot be written to {folder}: {reason(error)}; choose another --plots") from error
     return [folder / f"{name}.svg" for name in charts]
 
 

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from engine.config import EngineConfig
 from engine.doctor import Finding, examine
@@ -42,12 +41,10 @@ def _works(findings: list[Finding]) -> bool:
 
 
 def _show(findings: list[Finding]) -> None:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column()
-    table.add_column(overflow="fold")
+    console = Console(soft_wrap=True, highlight=False)  # paths and commands stay whole, to be copied
+    width = max(len(item.name) for item in findings)
     for item in findings:
-        mark = "[green]good[/]" if item.good else ("[red]missing[/]" if item.needed else "[yellow]without[/]")
-        cure = "" if item.good else f"\n[bold]cure:[/] {escape(item.cure)}"
-        table.add_row(mark, item.name, escape(item.found) + cure)
-    Console().print(table)
+        mark, colour = ("good", "green") if item.good else ("missing", "red") if item.needed else ("without", "yellow")
+        console.print(f"[{colour}]{mark:<7}[/]  {item.name:<{width}}  {escape(item.found)}")
+        if not item.good:
+            console.print(f"{'':<{width + 11}}[bold]cure:[/] {escape(item.cure)}")

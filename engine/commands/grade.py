@@ -23,7 +23,7 @@ from engine.client import Client
 from engine.commands.connecting import AddressOption, connected
 from engine.commands.fields import fields_of
 from engine.commands.results_file import ResultsFile, results_file
-from engine.errors import EngineError
+from engine.errors import EngineError, ProblemError
 from engine.fingerprint import fingerprint
 from engine.grading import Tally
 from engine.problems import Sample, gold_samples, read_problems, read_samples
@@ -55,6 +55,8 @@ def grade(
     python -m engine grade HumanEval.jsonl.gz samples.jsonl --out results.jsonl
     python -m engine grade problems.jsonl samples.jsonl.gz --address localhost:50051 --json
     """
+    if samples != GOLD and not Path(samples).exists():
+        raise ProblemError(f"there is no file {samples}; give a file of samples, or the word {GOLD}")
     known = read_problems(problems)
     chosen = gold_samples(known) if samples == GOLD else read_samples(samples, known)
     jobs = {sample.id: replace(sample.job(known[sample.task_id]), deduplicate=deduplicate) for sample in chosen}

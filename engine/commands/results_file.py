@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from engine.errors import CannotWrite
+from engine.errors import CannotWrite, reason
 from engine.fingerprint import fingerprint
 from engine.records import Job, Verdict
 
@@ -67,7 +67,7 @@ def results_file(path: Path) -> Iterator[ResultsFile]:
         finally:
             results.close()
     except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {(error.strerror or str(error)).lower()}; choose another --out") from error
+        raise CannotWrite(f"cannot write {path}: {reason(error)}; choose another --out") from error
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ import typer
 
 from engine.commands.connecting import AddressOption, connected
 from engine.commands.fields import fields_of
-from engine.errors import BadJob
+from engine.errors import BadJob, reason
 from engine.records import MIB, Job, Report, Verdict
 
 
@@ -46,7 +46,7 @@ def _content(path: Path) -> bytes:
     try:
         return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
-        raise BadJob(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise BadJob(f"cannot read {path}: {reason(error)}") from error
 
 
 def _summary(report: Report) -> str:

