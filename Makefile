@@ -5,6 +5,7 @@ PYTHON ?=
 EXTRAS ?=
 ARGS ?=
 LOCK ?=
+export RRTF_DATA ?= $(wildcard ../shared/data)
 UV_COMPILE = .venv/bin/uv pip compile --quiet --universal --python .venv/bin/python --python-version 3.12 \
 	--generate-hashes --no-annotate --custom-compile-command "make lock" $(LOCK)
 
@@ -47,5 +48,5 @@ protos: setup ## generate the code of protos/ anew
 	.venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/execution/v1/execution.proto
 
 clean: ## remove the environments and all caches
-	rm -rf .venv .candidate-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
-	find engine trainer protos tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -rf .venv .candidate-venv .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find engine trainer protos tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

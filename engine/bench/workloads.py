@@ -10,9 +10,6 @@ from engine.nearest import nearest
 from engine.problems import read_problems
 from engine.records import AssertTests, Job, Limits, StdioTest, StdioTests, Verdict
 
-DATA = Path(os.environ.get("RRTF_DATA", "../shared/data"))
-"""Where problem files lie that the project does not ship."""
-
 _FILES = {"humaneval": "HumanEval.jsonl.gz", "leetcode": "leetcode-400.jsonl.gz"}
 
 
@@ -49,16 +46,26 @@ def _with_new_tests(job: Job, turn: int) -> Job:
 
 def workload(name: str) -> Workload:
     """The workload of that name. Raises BadConfig where there is none, or no file for it."""
+    check_workload(name)
+    return WORKLOADS[name]()
+
+
+def check_workload(name: str) -> None:
+    """Raises BadConfig where there is no workload of that name, or no file for it."""
     if name not in WORKLOADS:
         raise BadConfig(f"there is no workload {name!r}{nearest(name, WORKLOADS)}")
     if not available(name):
-        raise BadConfig(f"the workload {name} needs {DATA / _FILES[name]}; set RRTF_DATA to the folder that holds {_FILES[name]}")
-    return WORKLOADS[name]()
+        raise BadConfig(f"the workload {name} needs {_FILES[name]}; set RRTF_DATA to the folder that holds it")
 
 
 def available(name: str) -> bool:
     """Whether the file of that workload is there, for those that need one."""
-    return name not in _FILES or (DATA / _FILES[name]).exists()
+    return name not in _FILES or _file(name).exists()
+
+
+def _file(name: str) -> Path:
+    """The project does not ship these files: RRTF_DATA names their folder, which is otherwise the current one."""
+    return Path(os.environ.get("RRTF_DATA", "")) / _FILES[name]
 
 
 def trivial(count: int = 200) -> Workload:
@@ -78,10 +85,10 @@ def stdio(tests: int = 50, count: int = 6) -> Workload:
     return Workload(name="stdin", jobs=jobs, scripts=scripts, expected=(Verdict.PASSED,) * count)
 
 
-def of_problems(name: str, file: Path) -> Workload:
-    """The gold solutions of a problems file."""
+def of_problems(name: str) -> Workload:
+    """The gold solutions of the problems file of that name."""
     jobs, scripts = [], []
-    for problem in read_problems(file).values():
+    for problem in read_problems(_file(name)).values():
         job = problem.gold_job()
         assert isinstance(job.tests, AssertTests)
         assert isinstance(job.program, str)
@@ -106,7 +113,7 @@ def offered(count: int = 100) -> Workload:
 
     One in ten uses 80 or 120 % of its CPU time limit, answers wrongly, or raises.
     """
-    calm = of_problems("humaneval", DATA / _FILES["humaneval"]) if available("humaneval") else trivial()
+    calm = of_problems("humaneval") if available("humaneval") else trivial()
     delicate = (_burner(0.8), _burner(1.2), _wrong(), _raising())
     jobs, expected = [], []
     for number in range(count):
@@ -139,8 +146,8 @@ def _raising() -> tuple[Job, Verdict]:
 WORKLOADS: dict[str, Callable[[], Workload]] = {
     "trivial": trivial,
     "stdin": stdio,
-    "humaneval": lambda: of_problems("humaneval", DATA / _FILES["humaneval"]),
-    "leetcode": lambda: of_problems("leetcode", DATA / _FILES["leetcode"]),
+    "humaneval": lambda: of_problems("humaneval"),
+    "leetcode": lambda: of_problems("leetcode"),
     "mixed": mixed,
 }
 TITLES = {

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engine.bench.measuring import PARTS, Plan, Tell, measure
 from engine.bench.plots import write_plots
 from engine.bench.tables import as_object, tables
-from engine.bench.workloads import WORKLOADS, available
-from engine.errors import BadConfig, CannotWrite
+from engine.bench.workloads import WORKLOADS, available, check_workload
+from engine.errors import BadConfig, CannotWrite, reason
 from engine.nearest import nearest
 
 
@@ -49,7 +49,7 @@ def bench(
     python -m engine bench --rounds 5 --save results.json
     """
     parts = _known_parts(part) or (("programs",) if workload else PARTS)
-    names = workload or [name for name in WORKLOADS if available(name)]
+    names = _known_workloads(workload)
     plan = Plan(rounds=rounds, workloads=names, parts=parts, patience=patience)
     if save is not None:
         _write(save, "a", "")  # before minutes of work are lost
@@ -73,13 +73,25 @@ def _known_parts(named: list[str] | None) -> tuple[str, ...]:
     return tuple(named or ())
 
 
+def _known_workloads(named: list[str] | None) -> list[str]:
+    """Those that were named, or all that have their file: what is left out is said."""
+    for name in named or ():
+        check_workload(name)
+    if named:
+        return named
+    if absent := [name for name in WORKLOADS if not available(name)]:
+        where = "set RRTF_DATA to the folder that holds their files"
+        typer.echo(f"left out: {' and '.join(absent)}; {where}", err=True)
+    return [name for name in WORKLOADS if name not in absent]
+
+
 def _write(file: Path, mode: str, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open(mode) as opened:
             opened.write(text)
     except OSError as error:
-        raise CannotWrite(f"results cannot be written to {file}: {error.strerror}") from error
+        raise CannotWrite(f"results cannot be written to {file}: {reason(error)}; choose another --save") from error
 
 
 @contextmanager

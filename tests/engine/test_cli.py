@@ -195,8 +195,29 @@ def test_bad_input_is_one_line_and_nothing_is_written(fails, engine, problems, s
         ]
     assert "broken.jsonl line 1: not JSON" in lines[0]
     assert "line 1: unknown task_id 'c'" in lines[1]
+    assert "absent: no such file or directory; give the path of a file" in lines[2]
     assert "start one with: python -m engine serve" in lines[3]
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_sample_file_that_is_not_there_may_have_been_meant_as_gold(fails, problems):
+    """Both cures are named, and no engine is started."""
+    assert fails("grade", problems, "golden") == "error: there is no file golden; give a file of samples, or the word gold\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+def test_settings_that_cannot_be_read(fails, command, tmp_path):
+    """Cause and cure in words, for whichever command takes them."""
+    line = fails(command, "--config", tmp_path / "absent.toml")
+    assert line == f"error: cannot read {tmp_path}/absent.toml: no such file or directory; name a TOML file\n"
+
+
+def test_bench_knows_its_workloads_before_it_begins(fails, monkeypatch, tmp_path):
+    """Neither an unknown name nor one without its file starts an engine: the line is all that is written."""
+    monkeypatch.setenv("RRTF_DATA", str(tmp_path))
+    assert fails("bench", "--workload", "trival") == "error: there is no workload 'trival'; did you mean 'trivial'?\n"
+    line = fails("bench", "--workload", "humaneval")
+    assert line.endswith("needs HumanEval.jsonl.gz; set RRTF_DATA to the folder that holds it\n")
 
 
 def test_serve_refuses_a_bad_address_before_it_starts_anything(tmp_path):
@@ -205,6 +226,7 @@ def test_serve_refuses_a_bad_address_before_it_starts_anything(tmp_path):
     stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (2, b"")
     assert stderr.startswith(b"error: cannot listen at unix:")
+    assert stderr.endswith(b"no such file or directory; make its folder or choose another address with --listen\n")
     assert stderr.count(b"\n") == 1
 
 

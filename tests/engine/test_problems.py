@@ -20,7 +20,7 @@ from engine.client import (
     read_samples,
 )
 
-DATA = Path(os.environ.get("RRTF_DATA", "../shared/data"))
+DATA = Path(os.environ.get("RRTF_DATA", ""))
 
 HUMANEVAL = {
     "task_id": "H/0",
@@ -213,7 +213,7 @@ def test_a_file_that_is_none_of_these_is_refused(tmp_path, content):
 
 def test_a_file_that_is_not_there(tmp_path):
     """One line with its name."""
-    with pytest.raises(ProblemError, match=r"cannot read .*absent.jsonl: No such file"):
+    with pytest.raises(ProblemError, match=r"cannot read .*absent.jsonl: no such file"):
         read_problems(tmp_path / "absent.jsonl")
 
 
