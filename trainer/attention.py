@@ -2,12 +2,14 @@
 
     p p p | a a | b b b | q q | c c c c      one row, nothing but tokens: prompt p with responses a and b, prompt q with c
 
-Registered with transformers under NAME. A call that brings a layout attends as above; any other call, sampling among them, is
-plain SDPA. On a GPU FlexAttention does the work, with a block mask. On a CPU, where it has no gradients, each prompt takes two
-calls of SDPA: the prompt's own, and one whose rows are the responses, with the prompt's keys before theirs. Only the latter pads.
+Registered with transformers under two names, since two kernels can do it. A call that brings a layout attends as above; any
+other call, sampling among them, is plain SDPA. FLEX is FlexAttention with a block mask, for GPUs: on a CPU it has no gradients.
+SDPA works everywhere and takes two calls for each prompt: the prompt's own, and one whose rows are the responses, with the
+prompt's keys before theirs. Only the latter pads.
 Shape letters: T tokens, H heads, D numbers of a head; N responses of a prompt, L tokens of the longest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +23,12 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "shared_prefix"
+FLEX, SDPA = "shared_prefix_flex", "shared_prefix_sdpa"
+
+
+def kernels(device: torch.device) -> Sequence[str]:
+    """Those that can train on the device, the better one first."""
+    return (SDPA,) if device.type == "cpu" else (FLEX, SDPA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +69,25 @@ class Layout:
         return torch.tensor(prompts, device=self.device), torch.tensor(parts, device=self.device)
 
 
-def attend(
+def attend_by_flex(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    shared_prefix: Layout | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Queries of shape (1, H, T, D), keys and values alike or with fewer heads; the result has shape (1, T, H, D)."""
+    if shared_prefix is None or dropout:  # which FlexAttention does not know
+        return attend_by_sdpa(module, query, key, value, attention_mask, scaling, dropout, shared_prefix, **others)
+    mask: Any = shared_prefix.block_mask
+    return flex_attention_forward(module, query, key, value, mask, scaling=scaling, **others)
+
+
+def attend_by_sdpa(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -76,9 +101,6 @@ def attend(
     """Queries of shape (1, H, T, D), keys and values alike or with fewer heads; the result has shape (1, T, H, D)."""
     if shared_prefix is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **others)
-    if query.device.type != "cpu":
-        mask: Any = shared_prefix.block_mask
-        return flex_attention_forward(module, query, key, value, mask, scaling=scaling, dropout=dropout, **others)
     heads = query.shape[1] // key.shape[1]
     query_THD, key_THD, value_THD = (states[0].transpose(0, 1) for states in (query, key, value))
     parts, first = [], 0
@@ -124,5 +146,6 @@ def _attend_to_one(
     return [prompt[0].transpose(0, 1), *(row[:length] for row, length in rows)]
 
 
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+for _name, _attend in ((FLEX, attend_by_flex), (SDPA, attend_by_sdpa)):
+    AttentionInterface.register(_name, _attend)
+    AttentionMaskInterface.register(_name, sdpa_mask)

@@ -28,11 +28,13 @@ _EXAMPLE = Prompted(prompt=range(3, 10), responses=([5, 6, 7, 8], [9], [4, 5]))
 class Scorer(torch.nn.Module):
     """A network that gives log-probabilities instead of logits. What is wrapped for several processes is this, as a whole."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, kernels: Sequence[str] | None = None) -> None:
+        """`kernels` are tried in turn for packed rows (see trainer.attention), by default the device's; [] leaves rows padded."""
         super().__init__()
         self.network = network
         self.skips_logits = can_skip_logits(network)
-        self.shares_prefixes = can_share_prefixes(network, skips_logits=self.skips_logits)
+        chosen = attention.kernels(network.device) if kernels is None else kernels
+        self.shares_prefixes = any(can_share_prefixes(network, kernel, skips_logits=self.skips_logits) for kernel in chosen)
 
     def forward(self, prompts: Sequence[Prompted]) -> torch.Tensor:
         """log P(y_t | x, y_<t) of the response tokens, shape (M,)."""
@@ -68,18 +70,18 @@ def can_skip_logits(network: Any) -> bool:
     return _agree(found, wanted, network.dtype)
 
 
-def can_share_prefixes(network: Any, *, skips_logits: bool) -> bool:
-    """Whether packed rows give what padded ones do; leaves the network set up for them if so.
+def can_share_prefixes(network: Any, kernel: str, *, skips_logits: bool) -> bool:
+    """Whether packed rows give what padded ones do with that kernel; leaves the network set up for them if so.
 
     Layers that see only the last tokens are left to the network: the layout knows no such window.
     """
     before, config = network.config._attn_implementation, network.config.get_text_config()  # noqa: SLF001 # there is no public name
     window = getattr(config, "sliding_window", None)
-    if before not in ("sdpa", attention.NAME) or (window and window < config.max_position_embeddings):
+    if before not in ("sdpa", attention.FLEX, attention.SDPA) or (window and window < config.max_position_embeddings):
         return False
     with _probing(network):
         wanted = _compute(network, pad([_EXAMPLE], network.device), skips_logits=skips_logits)
-        network.set_attn_implementation(attention.NAME)
+        network.set_attn_implementation(kernel)
         try:
             found = _compute(network, pack([_EXAMPLE], network.device), skips_logits=skips_logits)
         except (TypeError, ValueError, RuntimeError):  # it does not know what to do with a layout

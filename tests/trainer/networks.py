@@ -1,5 +1,6 @@
 """Tiny networks of several families with random weights, large enough that attention matters."""
 
+import copy
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ CAPPING = Gemma2Config(**_LLAMA_LIKE, head_dim=8, final_logit_softcapping=1.0)
 def network(config: PreTrainedConfig, dtype: torch.dtype = torch.float64) -> Any:
     """Weights five times as large as usual: with the usual ones every token attends to all others nearly alike."""
     torch.manual_seed(0)
-    made: Any = AutoModelForCausalLM.from_config(config).to(dtype).eval()
+    made: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config)).to(dtype).eval()
     with torch.no_grad():
         for weight in made.parameters():
             if weight.ndim > 1:

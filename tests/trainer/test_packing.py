@@ -4,11 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.attention.flex_attention import create_mask
-from torch.nn.functional import scaled_dot_product_attention
 
 from tests.trainer import networks, small
-from trainer.attention import Layout, Span, attend
 from trainer.forward import forward
 from trainer.language_model import LanguageModel
 from trainer.logprobs import Scorer, token_logprobs
@@ -98,20 +95,6 @@ def test_networks_that_cannot_share_get_padded_rows(config: Any) -> None:
             log_TV = network(torch.tensor([[*prompted.prompt, *response]])).logits[0].log_softmax(dim=-1)
             wanted.append(sum(log_TV[len(prompted.prompt) + t - 1, token].item() for t, token in enumerate(response)))
     assert found_NS.sum(dim=1).tolist() == pytest.approx(wanted, rel=1e-9)
-
-
-def test_the_block_mask_of_gpus_shows_the_same_tokens() -> None:
-    """Plain attention under FlexAttention's mask, as computed prompt by prompt."""
-    layout = Layout(
-        spans=(Span(prompt=5, responses=(3, 1, 6)), Span(prompt=2, responses=()), Span(prompt=1, responses=(4,))), device=CPU
-    )
-    tokens = sum(span.tokens for span in layout.spans)
-    torch.manual_seed(0)
-    query, key, value = (torch.randn(1, 4, tokens, 8, dtype=torch.float64) for _ in range(3))
-    mask = create_mask(layout.block_mask.mask_mod, None, None, tokens, tokens, device="cpu")
-    wanted = scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
-    found, _ = attend(torch.nn.Module(), query, key, value, None, shared_prefix=layout)
-    assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_sampling_from_a_network_that_shares_prefixes_is_as_before() -> None:
