@@ -13,7 +13,6 @@ more than every second kill explains one. In the end the engine holds what it he
 nothing is left: processes, mounts, cgroups, files. Prints a table, exits with 1 where one of these does not hold.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -27,8 +26,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks import command_line
 from benchmarks.flips import ADD, BURN, LIMITS
-from benchmarks.processes import below, children_of, groups_of
+from engine.bench.processes import children_of, descendants, groups_of, stat_of
 from engine.client import AssertTests, AsyncClient, ConnectionFailed, EngineGone, Job, Limits, LocalEngine, Report, Verdict
 
 LANES = 4
@@ -175,7 +175,7 @@ async def kill_at_random(pid: int, relay: Relay, story: Story, dice: random.Rand
 
 def held(pid: int) -> dict[str, int]:
     """What an engine and its jails hold on to."""
-    tree = [pid, *below(pid)]
+    tree = [pid, *descendants(pid)]
     descriptors = mounts = 0
     for each in tree:
         with contextlib.suppress(OSError):  # it went meanwhile
@@ -232,7 +232,7 @@ async def _tell(story: Story, programs: int) -> None:
 
 def main() -> int:
     """Run, stop the engine, look for what is left, judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("chaos", __doc__)
     parser.add_argument("--programs", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--between", type=int, default=20, help="programs answered between two kills, on average")
@@ -245,7 +245,7 @@ def main() -> int:
             pid = engine.pid
             assert pid is not None
             story = asyncio.run(chaos(engine, folder, asked.programs, random.Random(asked.seed), asked.between))
-            tree = [pid, *below(pid)]
+            tree = [pid, *descendants(pid)]
         left = {
             "processes": [each for each in tree if not _is_gone(each)],
             "cgroups": groups_of(pid),
@@ -263,10 +263,7 @@ def _mounts() -> set[str]:
 
 def _is_gone(pid: int) -> bool:
     """Whether a process has ended; whoever adopted it may not have reaped it yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+    return stat_of(pid)[:1] in ([], ["Z"])
 
 
 def _print(story: Story, programs: int, seconds: float) -> None:

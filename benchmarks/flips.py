@@ -6,7 +6,6 @@ Idle: one program at a time. Overloaded: eight programs at once for each slot, w
 of the programs use 80 % of their CPU time limit and a tenth 120 %. Prints the counts, exits with 1 where a verdict changed.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks import command_line
 from engine.client import (
     AssertTests,
     Client,
@@ -83,7 +83,7 @@ def verdicts(client: Client, count: int, window: int) -> dict[str, Verdict]:
 
 def main() -> int:
     """Run both and compare."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("flips", __doc__)
     parser.add_argument("--programs", type=int, default=20_000)
     count = parser.parse_args().programs
     with LocalEngine() as engine, Client(engine.address) as client:

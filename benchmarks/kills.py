@@ -13,7 +13,6 @@ Each run is `trainer.main.main` in a process that was forked from one in which t
 use one engine.
 """
 
-import argparse
 import contextlib
 import json
 import multiprocessing
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import trainer.main
+from benchmarks import command_line
 from engine.client import LocalEngine
 from trainer.run_folder import UNFINISHED
 
@@ -166,9 +166,9 @@ def _end(run: Path) -> list[Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 1 where a run came to another end, or repeated what was done."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=20, help="default 20")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments; default 0")
+    parser = command_line("kills", __doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder, LocalEngine() as engine:
         kills = measure(Path(folder), engine.address, options.kills, options.seed)

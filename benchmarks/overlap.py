@@ -9,7 +9,6 @@ scores every candidate and takes as long as the engine.
     python -m benchmarks.overlap --batch-rows 128         # candidates come in batches, as from `generate`
 """
 
-import argparse
 import asyncio
 import statistics
 import tempfile
@@ -19,6 +18,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from benchmarks import command_line
 from engine.client import Problem
 from trainer import family
 from trainer.execution import Connect, sample_and_execute, serve
@@ -89,7 +89,7 @@ class Round:
 
 def main() -> int:
     """Returns the exit code: 1 where the target is missed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line("overlap", __doc__)
     parser.add_argument("--programs", type=int, default=3000)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--batch-rows", type=int, default=1, help="candidates that come at once (default 1)")

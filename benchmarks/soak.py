@@ -7,7 +7,6 @@ and a new one run the same programs by turns. Exits with 1 where the aged one to
 new one, or where there are more descriptors, processes, mounts or cgroups than after the first tenth, or memory grew by a tenth.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -15,9 +14,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks import command_line
 from benchmarks.flips import KINDS, LIMITS
-from benchmarks.processes import below, groups_of
-from engine.bench.accounting import CpuTimes, pss_bytes
+from engine.bench.accounting import CpuTimes, pss_bytes, pss_of
+from engine.bench.processes import descendants, groups_of
 from engine.client import Client, Job, LocalEngine
 
 SLOWER, LARGER = 1.05, 1.10
@@ -39,20 +39,15 @@ class Belongings:
     @classmethod
     def of(cls, pid: int) -> "Belongings":
         """Of the engine with that process id."""
-        jails = below(pid)
+        jails = descendants(pid)
         return cls(
             descriptors=sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in (pid, *jails)),
             processes=len(jails),
             mounts=sum(Path(f"/proc/{each}/mountinfo").read_text().count("\n") for each in (pid, *jails)),
             cgroups=len(groups_of(pid)),
-            engine_pss_bytes=_pss_bytes(pid),
+            engine_pss_bytes=pss_of(pid),
             slots_pss_bytes=pss_bytes(pid),
         )
-
-
-def _pss_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _cpu_s(pid: int) -> float:
@@ -63,7 +58,7 @@ def _cpu_s(pid: int) -> float:
 
 def main() -> int:
     """Run, measure between the tenths, judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("soak", __doc__)
     parser.add_argument("--programs", type=int, default=200_000)
     tenth = parser.parse_args().programs // 10
     lines = []

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks import command_line
 from trainer import language_model
 from trainer.forward import tokens_of
 from trainer.language_model import LanguageModel
@@ -207,7 +208,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Prints one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("training_step", __doc__)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--width", type=int, default=256, help="hidden size, a multiple of 64")
     parser.add_argument("--layers", type=int, default=4)

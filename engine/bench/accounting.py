@@ -8,9 +8,10 @@ import os
 import re
 import resource
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from engine.bench.processes import descendants, stat_of
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -66,39 +67,16 @@ def _busy_seconds() -> float:
 
 def slots_seconds(engine: int) -> float:
     """CPU time of all processes below an engine, the ended ones that were waited for included."""
-    return sum(sum(map(int, _stat(pid)[11:15])) for pid in descendants(engine)) * _TICK_S
+    return sum(sum(map(int, stat_of(pid)[11:15])) for pid in descendants(engine)) * _TICK_S
 
 
 def pss_bytes(engine: int) -> int:
     """Memory of all processes below an engine; a page that n processes share counts as an n-th for each."""
-    return sum(_pss(pid) for pid in descendants(engine))
+    return sum(pss_of(pid) for pid in descendants(engine))
 
 
-def descendants(process: int) -> list[int]:
-    """All processes below one, nearest first."""
-    children: dict[int, list[int]] = {}
-    for pid in _processes():
-        if fields := _stat(pid):
-            children.setdefault(int(fields[1]), []).append(pid)
-    found = children.get(process, [])
-    for pid in found:
-        found += children.get(pid, [])  # grows while it is read
-    return found
-
-
-def _processes() -> Iterator[int]:
-    return (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal())
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields behind the name, from the state on; none where the process is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _pss(pid: int) -> int:
+def pss_of(pid: int) -> int:
+    """Memory of one process, counted likewise; 0 where it is gone."""
     try:
         found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     except OSError:

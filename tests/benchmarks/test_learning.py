@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.learning import main, measure
-from benchmarks.learning_plot import write_plot
-from benchmarks.learning_report import Result, as_json, sentences, tables
-from benchmarks.learning_runs import Arm, Runs
+from benchmarks.learning.comparison import main, measure
+from benchmarks.learning.plot import write_plot
+from benchmarks.learning.report import Result, as_json, sentences, tables
+from benchmarks.learning.runs import Arm, Runs
 from engine.client import Job, Verdict
 from tests.trainer import small
 from tests.trainer.fakes import FakeExecutor

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.paired import compare, holm, mean_interval, within
+from benchmarks.learning.paired import compare, holm, mean_interval, within
 
 
 def seeds(*shares: int) -> list[list[bool]]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from benchmarks.processes import children_of
+from engine.bench.processes import children_of
 
 
 def jails_of(engine):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.processes import children_of
+from engine.bench.processes import children_of
 from engine.config import EngineConfig
 from engine.records import MIB, StdioTest, StdioTests, Verdict
 from tests.jail.conftest import LIMITS, Jails, examined

@@ -17,8 +17,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from benchmarks.processes import children_of
 from engine import wire
+from engine.bench.processes import children_of
 from engine.client import AsyncClient, Job, Limits, LocalEngine, Verdict
 from engine.jail.cgroups import PREFIX, find_hierarchy
 from engine.records import MIB

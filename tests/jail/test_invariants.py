@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import children_of
 from engine.assembly import open_pool
+from engine.bench.processes import children_of
 from engine.client import AsyncClient, EngineGone, LocalEngine
 from engine.config import EngineConfig
 from engine.errors import JailUnavailable

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.processes import children_of
+from engine.bench.processes import children_of
 from engine.jail.inside.kernel import landlock
 from engine.jail.policy import CANDIDATE_ID, EXAMINER_ID
 from engine.records import Verdict

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
-from benchmarks.learning_runs import Solved
-from benchmarks.paired import Comparison, compare, holm, mean_interval
+from benchmarks.learning.paired import Comparison, compare, holm, mean_interval
+from benchmarks.learning.runs import Solved
 
 RRTF = "rrtf"
 ALARM = 0.05

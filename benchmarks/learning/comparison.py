@@ -12,7 +12,6 @@ with some of the seeds, and once more with all of them.
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,9 +19,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.learning_plot import write_plot
-from benchmarks.learning_report import Result, as_json, sentences, tables
-from benchmarks.learning_runs import Arm, Runs, Solved
+from benchmarks import command_line
+from benchmarks.learning.plot import write_plot
+from benchmarks.learning.report import Result, as_json, sentences, tables
+from benchmarks.learning.runs import Arm, Runs, Solved
 from trainer.execution import serve
 from trainer.recipe import Recipe
 from trainer.run_folder import write_json
@@ -106,7 +106,7 @@ def _told(what: str, work: Callable[[], Solved]) -> Solved:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("learning", __doc__)
     add = parser.add_argument
     add("--seeds", type=int, nargs="+", default=list(SEEDS))
     add("--objectives", nargs="+", choices=ARMS, default=list(OBJECTIVES), help="trained offline")
@@ -121,7 +121,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--save", type=Path, help="a JSON file for the results")
     add("--plots", type=Path, help="a folder for the plot")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.learning_report import RRTF, Arms, Result
-from benchmarks.paired import mean_interval
+from benchmarks.learning.paired import mean_interval
+from benchmarks.learning.report import RRTF, Arms, Result
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _HEAD, _FOOT = 720, 130, 70, 26, 34, 40
 _INK, _SOFT, _RRTF, _CONTROL = "#1c2430", "#8a93a1", "#c8553d", "#1b6ca8"
