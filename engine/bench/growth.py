@@ -44,7 +44,7 @@ GROWING: dict[str, tuple[Callable[[int], Workload], Sequence[int]]] = {
     "program in KiB": (_program, (1, 8, 64, 128, 256)),
 }
 """What grows, and its sizes."""
-_REPEATS = 3
+_REPEATS = 5
 
 
 def measure_growth(address: str) -> dict[str, list[tuple[float, float]]]:
