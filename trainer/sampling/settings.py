@@ -9,6 +9,7 @@ from trainer.section import Count, CountOrNone, Positive, Section, Share
 SamplerName = Literal["transformers", "vllm", "openai"]
 PromptForm = Literal["completion", "docstring", "chat"]
 Ask = Literal["tokens", "text", "chat"]
+Cache = Literal["dynamic", "static"]
 
 
 def _at_least_one(temperatures: tuple[float, ...]) -> tuple[float, ...]:
@@ -39,6 +40,8 @@ class Sampling(Section):
     """A candidate that reaches it is cut off, and so is not ranked."""
     batch_rows: Count = 128
     """Candidates sampled at once."""
+    cache: Cache = "dynamic"
+    """Of transformers: keys and values grow with the responses, or have their full size at once, and a GPU runs compiled code."""
     stop_at: Marks = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
     """A response ends before the first of these: what follows is not part of the function."""
 

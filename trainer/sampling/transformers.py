@@ -4,14 +4,18 @@ Requests of one temperature with prompts of similar length make a batch. After e
 one that wrote the end token leaves at once through `emit`, while the others go on. Marks that end a response (see
 trainer.extraction) are looked for every few tokens, since that needs decoding. The seed of a batch follows from the run's
 seed, the stage and the batch's number; a batch that was interrupted is sampled again as a whole, so that its rows come out alike.
+
+A static cache has room for the longest prompt with the longest response, for every batch the same: then `generate` compiles the
+network, which it does on GPUs alone. Its default would record CUDA graphs, which belong to the thread that recorded the first;
+sampling has a thread of its own, a new one in each round, so they are left out.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import CompileConfig, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from trainer.batches import pad_prompts
 from trainer.extraction import cut
@@ -34,12 +38,13 @@ class TransformersSampler:
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None:
         self._model.network.eval()
+        cache = self._cache(requests)
         for number, batch in enumerate(self._batches(requests)):
             if stop.is_set():
                 return
             if all(request.sampled for request in batch):
                 continue
-            self._sample_batch(batch, derive_seed(self._seed, self._stage, number), emit, stop)
+            self._sample_batch(batch, derive_seed(self._seed, self._stage, number), emit, stop, cache)
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
         for temperature in sorted({request.temperature for request in requests}):
@@ -47,25 +52,37 @@ class TransformersSampler:
             for start in range(0, len(near), self._settings.batch_rows):
                 yield near[start : start + self._settings.batch_rows]
 
-    def _sample_batch(self, batch: Sequence[Request], seed: int, emit: Emit, stop: threading.Event) -> None:
+    def _sample_batch(
+        self, batch: Sequence[Request], seed: int, emit: Emit, stop: threading.Event, cache: Mapping[str, Any]
+    ) -> None:
         rows = pad_prompts(self._model, [self._model.prompt_ids(request.prompt) for request in batch])
         hook = _LeaveWhenDone(self._model, self._settings, self._origin, batch, seed, emit, stop, rows.tokens_NT.shape[1])
         torch.manual_seed(seed)
         tokens = self._model.network.generate(
             input_ids=rows.tokens_NT,
             attention_mask=rows.attended_NT,
-            generation_config=self._generation_config(batch[0].temperature),
+            generation_config=self._generation_config(batch[0].temperature, cache),
             stopping_criteria=StoppingCriteriaList([hook]),
         )
         if not stop.is_set():
             hook.emit_cut_off(tokens)
 
-    def _generation_config(self, temperature: float) -> GenerationConfig:
+    def _cache(self, requests: Sequence[Request]) -> Mapping[str, Any]:
+        """What `generate` is told of it."""
+        if self._settings.cache == "dynamic" or not requests:
+            return {}
+        longest = max(len(self._model.prompt_ids(prompt)) for prompt in {request.prompt for request in requests})
+        room = longest + self._settings.max_response_tokens
+        compiled = {} if self._model.device.type == "cpu" else {"compile_config": CompileConfig(mode="default")}
+        return {"cache_implementation": "static", "max_cache_len": room, **compiled}
+
+    def _generation_config(self, temperature: float, cache: Mapping[str, Any]) -> GenerationConfig:
         chance = {"do_sample": True, "temperature": temperature, "top_p": self._settings.top_p, "top_k": 0}
         return GenerationConfig(
             max_new_tokens=self._settings.max_response_tokens,
             eos_token_id=self._model.end_id,
             pad_token_id=self._model.pad_id,
+            **cache,
             **(chance if temperature > 0 else {"do_sample": False}),
         )
 
