@@ -47,8 +47,8 @@ def test_a_static_cache_samples_the_same() -> None:
     """In float64, where nothing is as near to a tie as rounding; with several batches, whose prompts are of different lengths."""
     model = small.model()
     model.network.double()
-    asked = {"max_response_tokens": 24, "stop_at": ("\n",)}
-    assert sample(model, cache="static", **asked) == sample(model, cache="dynamic", **asked)
+    static, dynamic = (sample(model, max_response_tokens=24, stop_at=("\n",), cache=cache) for cache in ("static", "dynamic"))
+    assert static == dynamic
 
 
 def test_greedy_rows_of_one_prompt_are_equal(model: LanguageModel) -> None:
