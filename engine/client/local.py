@@ -2,21 +2,21 @@
 
 The engine prints one line on stdout once it takes jobs; until then its stdout is waited on, so that readiness and an early end
 are the same event and nothing is polled. It has a process group of its own, so that Ctrl-C reaches only the caller, who
-decides. Its stdin is a pipe that it watches: when the caller dies in whatever way, the pipe ends and so does the engine.
+decides. Its stdin is a pipe that it watches: when the caller dies in whatever way, the pipe ends and so does the engine. What a
+caller that was killed leaves is a folder, which the next one removes.
 """
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from engine.client.folder import EngineFolder
 from engine.errors import EngineError, EngineFault, EngineGone, StartFailed
 
 READY_PREFIX = "ready at "
@@ -25,7 +25,6 @@ READY_PREFIX = "ready at "
 _KNOWN_FAULT, _FAULT = 2, "error: "
 """How an engine ends that knows what is wrong: this exit code, and a last line that says it."""
 _STOP_TIME_S = 20.0
-_LAST_LINES = 12
 
 
 class LocalEngine:
@@ -50,7 +49,7 @@ class LocalEngine:
         ]
         self._command = command
         self._start_timeout_ms = start_timeout_ms
-        self._folder: Path | None = None
+        self._folder: EngineFolder | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,7 +57,7 @@ class LocalEngine:
         """Where the engine listens, for clients. Raises EngineError outside of the block."""
         if self._folder is None:
             raise EngineError("a LocalEngine has an address only inside its with block")
-        return f"unix:{self._folder}/engine.sock"
+        return f"unix:{self._folder.path}/engine.sock"
 
     @property
     def pid(self) -> int | None:
@@ -72,13 +71,10 @@ class LocalEngine:
     @property
     def log(self) -> str:
         """The last lines that the engine wrote on stderr."""
-        if self._folder is None:
-            return ""
-        lines = (self._folder / "engine.log").read_text(errors="backslashreplace").splitlines()
-        return "\n".join(lines[-_LAST_LINES:])
+        return self._folder.last_lines if self._folder is not None else ""
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="engine-"))
+        self._folder = EngineFolder()
         try:
             self._start(self._folder)
         except BaseException:
@@ -91,12 +87,11 @@ class LocalEngine:
             error.add_note(f"The engine wrote last:\n{self.log}")
         self.stop()
 
-    def _start(self, folder: Path) -> None:
+    def _start(self, folder: EngineFolder) -> None:
         command = [*self._command, "--listen", self.address, "--stop-with-stdin", *self._options]
-        with (folder / "engine.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, process_group=0, bufsize=0
-            )
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=folder.log, process_group=0, bufsize=0
+        )
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], self._start_timeout_ms / 1000)
         if not readable:
@@ -119,7 +114,7 @@ class LocalEngine:
                 self._process.wait()
             self._process = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             self._folder = None
 
     def _close_pipes(self) -> None:

@@ -484,23 +484,55 @@ def test_a_local_engine_that_does_not_get_ready_is_given_up():
         pass
 
 
-def test_a_local_engine_goes_with_its_parent(tmp_path):
-    """A caller that is killed takes its engine along."""
+@pytest.fixture
+def caller(tmp_path):
+    """Starts a process with an engine of its own, which it keeps until its stdin ends; gives both."""
     program = (
-        "import sys, signal\n"
+        "import sys\n"
         "from engine.client import LocalEngine\n"
-        f"engine = LocalEngine(command={FAKE!r}).__enter__()\n"
-        "print(engine.pid, flush=True)\n"
-        "signal.pause()\n"
+        f"with LocalEngine(command={FAKE!r}) as engine:\n"
+        "    print(engine.pid, flush=True)\n"
+        "    sys.stdin.read()\n"
     )
-    environment = os.environ | {"TMPDIR": str(tmp_path)}  # a parent that is killed leaves a folder
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as parent:
-        assert parent.stdout is not None
-        engine = os.pidfd_open(int(parent.stdout.readline()))
+
+    @contextmanager
+    def start():
+        environment = os.environ | {"TMPDIR": str(tmp_path)}
+        command = [sys.executable, "-c", program]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            engine = os.pidfd_open(int(process.stdout.readline()))
+            yield process, engine
+        os.close(engine)
+
+    return start
+
+
+def ends(process):
+    """Whether what a descriptor stands for ends."""
+    ended, _, _ = select.select([process], [], [], 60)
+    return bool(ended)
+
+
+def test_a_local_engine_goes_with_its_parent(caller):
+    """A caller that is killed takes its engine along."""
+    with caller() as (parent, engine):
         parent.kill()
-    ended, _, _ = select.select([engine], [], [], 60)
-    os.close(engine)
-    assert ended
+        assert ends(engine)
+
+
+def test_what_a_killed_caller_leaves_goes_when_the_next_one_starts(caller, tmp_path):
+    """And no folder goes that is in use."""
+    with caller():
+        [in_use] = tmp_path.iterdir()
+        with caller() as (killed, engine):
+            [abandoned] = set(tmp_path.iterdir()) - {in_use}
+            killed.kill()
+            assert ends(engine)
+        assert abandoned.exists()
+        with caller():
+            assert (in_use.exists(), abandoned.exists()) == (True, False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_everything_a_caller_needs_is_in_one_place():

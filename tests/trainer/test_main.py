@@ -307,7 +307,7 @@ def test_an_interruption_names_the_folder_and_leaves_no_engine(tmp_path: Path, n
         message = process.stderr.read()
     assert f"interrupted: the run lies in {tmp_path}/runs/embedded; the same command continues it" in message
     assert "Traceback" not in message
-    assert list((tmp_path / "tmp").glob("engine-*")) == []
+    assert list((tmp_path / "tmp").glob("rrtf-engine-*")) == []
 
 
 @pytest.mark.jail
