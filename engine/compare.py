@@ -6,6 +6,7 @@ are equal and otherwise one short line for people about the first difference. Pl
 
 import math
 import re
+from decimal import Decimal
 
 from engine.records import CompareRule
 
@@ -57,13 +58,18 @@ def _first_difference(what: str, expected: list[bytes], actual: list[bytes], *, 
     return None
 
 
-def _same_number(one: bytes, other: bytes) -> bool:
-    """Whether both are numbers, at least one with a decimal point, within the tolerance of each other."""
-    if max(len(one), len(other)) > _MAX_NUMBER_BYTES or b"." not in one + other:
+def _same_number(wanted: bytes, got: bytes) -> bool:
+    """Whether both are numbers, at least one with a decimal point, within the tolerance of each other.
+
+    Of an integer only the absolute one counts: else who writes 12345670.0 need not know a count such as 12345678.
+    """
+    if max(len(wanted), len(got)) > _MAX_NUMBER_BYTES or b"." not in wanted + got:
         return False
-    if not _NUMBER.fullmatch(one) or not _NUMBER.fullmatch(other):
+    if not _NUMBER.fullmatch(wanted) or not _NUMBER.fullmatch(got):
         return False
-    left, right = float(one), float(other)
+    if b"." not in wanted:
+        return abs(Decimal(wanted.decode()) - Decimal(got.decode())) <= TOKEN_TOLERANCE
+    left, right = float(wanted), float(got)
     return (
         math.isfinite(left)
         and math.isfinite(right)

@@ -10,6 +10,7 @@ import cmath
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from fractions import Fraction
 
 from engine.places import Place, render, short
 
@@ -85,6 +86,8 @@ def _same_number(wanted: object, got: object, tolerance: float) -> bool:
         return True
     if not tolerance or not (isinstance(wanted, float) or isinstance(got, float)):
         return False
+    if isinstance(wanted, int):  # who gives 1e15 need not know a count such as 10**15 + 7
+        return isinstance(got, float) and math.isfinite(got) and abs(wanted - Fraction(got)) <= tolerance
     try:
         return math.isclose(wanted, got, rel_tol=tolerance, abs_tol=tolerance)
     except OverflowError:

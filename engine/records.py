@@ -49,7 +49,10 @@ class CompareRule(enum.Enum):
     LINES = "lines"
     """Line by line; white space at the end of lines and empty lines at the end do not count."""
     TOKENS = "tokens"
-    """Token by token, any white space between them; numbers with a decimal point may differ by 1e-6, relative or absolute."""
+    """Token by token, any white space between them; numbers with a decimal point may differ by 1e-6, relative or absolute.
+
+    Where an integer is expected, only absolute.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +82,8 @@ class FunctionTest:
 class FunctionTests:
     """Calls of `entry_point`, an expression over the program's names such as `f` or `Solution().twoSum`.
 
-    `float_tolerance` is the relative and absolute difference at which two floats still count as equal.
+    `float_tolerance` is the relative and absolute difference at which two floats still count as equal; only the absolute one
+    where an integer is expected.
     """
 
     entry_point: str

@@ -32,6 +32,8 @@ PLAIN = st.recursive(
         (TOKENS, b"0.5", b"0.5000001"),
         (TOKENS, b"1000000.0", b"1000000.5"),
         (TOKENS, b"1e-05", b"0.00001"),
+        (TOKENS, b"1000000000000007", b"1000000000000007.0"),
+        (TOKENS, b"3", b"3.0000001"),
     ],
 )
 def test_outputs_that_a_rule_takes_as_equal(rule, expected, actual):
@@ -51,6 +53,9 @@ def test_outputs_that_a_rule_takes_as_equal(rule, expected, actual):
         (TOKENS, b"1 2", b"1 3", "token 2: expected '2', got '3'"),
         (TOKENS, b"10000000", b"10000001", "token 1: expected '10000000', got '10000001'"),
         (TOKENS, b"1.0", b"nan", "token 1: expected '1.0', got 'nan'"),
+        (TOKENS, b"10000000", b"10000001.0", "token 1: expected '10000000', got '10000001.0'"),
+        (TOKENS, b"9007199254740993", b"9007199254740992.0", "token 1: expected '9007199254740993', got '9007199254740992.0'"),
+        (TOKENS, b"7", b"1.0e9999", "token 1: expected '7', got '1.0e9999'"),
         (TOKENS, b"1.0", b"1_0.0", "token 1: expected '1.0', got '1_0.0'"),
         (TOKENS, b"1.0e999", b"2.0e999", "token 1: expected '1.0e999', got '2.0e999'"),
         (LINES, b"x", b"\xff\x00", r"line 1: expected 'x', got '\\xff\x00'"),
@@ -150,11 +155,14 @@ def test_integers_may_have_any_number_of_digits():
 
 
 def test_a_tolerance_holds_for_floats_only():
-    """Floats within the tolerance are equal, also nested and beside integers; integers are not."""
+    """Floats within the tolerance are equal, also nested and beside integers; for an integer only absolutely."""
     assert value_difference([0.1 + 0.2], [0.3], float_tolerance=1e-9) is None
     assert value_difference([0.1 + 0.2], [0.3]) is not None
     assert value_difference(1, 1.0000000001, float_tolerance=1e-9) is None
     assert value_difference(10**12, 10**12 + 1, float_tolerance=1e-3) is not None
+    assert value_difference(10**15 + 7, 1e15, float_tolerance=1e-6) is not None
+    assert value_difference(2**53 + 1, 2.0**53, float_tolerance=0.5) is not None
+    assert value_difference(1e15, 10**15 + 7, float_tolerance=1e-6) is None
     assert value_difference(10**400, 1e300, float_tolerance=1e-3) is not None
     assert value_difference(1 + 1j, 1 + 1.0000000001j, float_tolerance=1e-9) is None
 
