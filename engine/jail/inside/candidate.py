@@ -38,6 +38,7 @@ _TRACE_CHARS, _FRAMES = 4000, 64
 _REHEARSALS = 16
 """As many runs as it takes until the interpreter has specialised what it runs."""
 _LARGEST_STATUS = 1 << 63
+_LARGEST_ERRNO = 1 << 31
 _PARTS: dict[Any, Callable[[Any], Any]] = {
     dict: dict.items,
     **{kind: kind.__iter__ for kind in (list, tuple, set, frozenset)},
@@ -213,7 +214,11 @@ def result_line(index: int, result: object) -> bytes:
 
 
 def _line(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode() + b"\n"
+    return _json(content).encode("utf-8", "surrogatepass") + b"\n"
+
+
+_json = json.JSONEncoder(ensure_ascii=False).encode
+"""Not in ASCII: of two escaped surrogates, a reader makes the one character that they stand for."""
 
 
 def _description(stage: str, error: BaseException) -> dict[str, Any]:
@@ -221,9 +226,9 @@ def _description(stage: str, error: BaseException) -> dict[str, Any]:
 
 
 def errno_of(error: BaseException) -> int | None:
-    """The number of an OSError, which a program may set to anything."""
+    """The number of an OSError, which a program may set to anything: also to one that JSON cannot be made of."""
     number = error.errno if isinstance(error, OSError) else None
-    return number if type(number) is int else None
+    return number if type(number) is int and 0 <= number < _LARGEST_ERRNO else None
 
 
 def _tell(report_fd: int, stage: str, error: BaseException) -> None:

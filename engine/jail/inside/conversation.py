@@ -8,14 +8,13 @@ A frame is four bytes of length and a JSON object. A request is
 Whoever waits for a reply answers the requests that come meanwhile, so calls nest like calls do. A reply is
 
     {"ok": atom, "rows": table, "changed": [[n, row], ...]}      row n of the request's table changed in place
-    {"raised": [name, names of its bases], "args": atoms, "rows": table, "text": str, "trace": str}
+    {"raised": [name, names of its bases], "args": atoms, "rows": table, "changed": ..., "text": str, "trace": str}
 
 Data crosses by value (encoding.py). Other objects stay where they are: each side numbers those it has handed out ("mine")
 and holds a `Proxy` for those it was handed; a proxy that goes back is "yours". Subclasses say what they let the other side do.
 """
 
 import collections
-import contextlib
 import json
 import operator
 import socket
@@ -121,13 +120,12 @@ class Conversation:
                 continue
             with untrusted():
                 decoder = Decoder(message.get("rows"), self, sent.objects)
-                if "raised" in message:
-                    return None, self._exception(message, decoder)
+                raised = self._exception(message, decoder) if "raised" in message else None
                 result = decoder.value(message.get("ok"))
                 for number, row in message.get("changed", ()):
                     _check_change(sent, number, row)
                     decoder.fill(sent.objects[number], row)
-                return result, None
+                return result, raised
 
     def _answer(self, message: dict[str, Any]) -> None:
         with untrusted():
@@ -136,16 +134,18 @@ class Conversation:
             kwargs = {name: decoder.value(atom) for name, atom in message.get("kwargs", {}).items()}
             rows = message["rows"]
             before = [(n, item, _look(item)) for n, item in enumerate(decoder.objects) if rows[n][0] in MUTABLE_KINDS]
-        encoder = Encoder(self, {id(item): ["known", n] for n, item in enumerate(decoder.objects)})
+        known = {id(item): ["known", n] for n, item in enumerate(decoder.objects)}
+        encoder = Encoder(self, known)
         try:
             result = self.perform(op, args, kwargs)
-            reply = {"ok": encoder.encode(result)}
-            reply["changed"] = [[n, encoder.encode_contents(item)] for n, item, look in before if not _same(look, _look(item))]
+            reply = {"ok": encoder.encode(result), "changed": _changes(before, encoder)}
         except Exception as error:
-            encoder = Encoder(self)
+            encoder = Encoder(self, known)
             reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
-            with contextlib.suppress(TypeError):
-                reply["args"] = [encoder.encode(arg) for arg in _args(error)]
+            try:
+                reply |= {"args": [encoder.encode(arg) for arg in _args(error)], "changed": _changes(before, encoder)}
+            except TypeError:
+                encoder = Encoder(self)
         reply["rows"] = encoder.rows
         self._send(reply)
 
@@ -199,11 +199,12 @@ class Conversation:
         return b"".join(parts)
 
 
-_dumps_text = json.JSONEncoder(separators=(",", ":")).encode
+_dumps_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def _dumps(message: dict[str, Any]) -> bytes:
-    return _dumps_text(message).encode()
+    """Not in ASCII: of two escaped surrogates, a reader makes the one character that they stand for."""
+    return _dumps_text(message).encode("utf-8", "surrogatepass")
 
 
 def _check_change(sent: Encoder, number: Any, row: Row) -> None:
@@ -240,6 +241,11 @@ def _instance_of(kind: type[Exception], args: list[Any]) -> Exception | None:
         return kind(*args) if kind.__module__ == "builtins" else kind.__new__(kind, *args)
     except TypeError:  # a class whose arguments are fixed, such as UnicodeDecodeError
         return None
+
+
+def _changes(before: list[tuple[int, Any, list[Any]]], encoder: Encoder) -> list[list[Any]]:
+    """The rows, with their numbers, of what does not look as before. Raises TypeError where something in it cannot cross."""
+    return [[n, encoder.encode_contents(item)] for n, item, look in before if not _same(look, _look(item))]
 
 
 def _look(item: Any) -> list[Any]:

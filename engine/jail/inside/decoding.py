@@ -18,7 +18,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from .encoding import BUILTIN_TYPES, NUMPY_KINDS, PLAIN_KINDS, Peer, Row
+from .encoding import BUILTIN_TYPES, NUMPY_KINDS, PLAIN_KINDS, Peer, Row, instance_fields
 
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _ODD_KEYS = 4096
@@ -93,8 +93,11 @@ class Decoder:
         return atoms if set(map(type, atoms)) <= _SCALARS else [self.value(atom) for atom in atoms]
 
     def fill(self, target: Any, row: Row) -> None:
-        """Make an existing mutable object hold what a row says. Raises Malformed."""
+        """Make an existing mutable object hold what a row says, and nothing else. Raises Malformed."""
         with untrusted():
+            if row[0] == "instance":
+                for name in instance_fields(target).keys() - set(row[2]):
+                    object.__delattr__(target, name)
             self._fill(target, row)
 
     def _decode(self) -> None:

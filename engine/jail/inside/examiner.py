@@ -24,12 +24,13 @@ from .candidate import errno_of
 from .conversation import Conversation, Gone
 from .encoding import Row
 from .operations import BETWEEN, OPERATIONS
-from .proxies import CallableProxy
+from .proxies import FAILED_TEST, CallableProxy
 
 COUNTERS = struct.Struct("=II")
 TESTS_FILE = "tests.py"
-FINDINGS_NAME = "__rrtf_findings"
-"""What the test code calls the `Findings`, since preparing.py made it count its asserts there."""
+FINDINGS_NAME = "__rrtf_findings__"
+"""What the test code calls the `Findings`, since preparing.py made it count its asserts there. Within a class too: Python gives
+another name to what only begins with underscores."""
 _MESSAGE_CHARS = 200
 _TRACE_CHARS = 8_000
 _FAILURES = 100
@@ -69,6 +70,12 @@ class Findings:
         self.error = self.error or (trace or "")[:_TRACE_CHARS]
         self.failed += 1
         COUNTERS.pack_into(self._counters, 0, self.passed, self.failed)
+
+    def mark(self) -> None:
+        """Note on the exception that is being handled that a test failed by it."""
+        error = sys.exception()
+        assert error is not None
+        error.__dict__[FAILED_TEST] = True
 
     def finish(self, state: str, *, delegated: bool = False, error: str = "") -> None:
         findings = {
@@ -160,13 +167,13 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
     except BaseException as error:  # whatever the caller's code raises, it is no finding about the program
         findings.finish("unusable", error=f"{type(error).__name__}: {error}")
         os._exit(0)
+    state, why = "done", ""
     try:
         with contextlib.suppress(Gone):
             _examine(work, names, code, findings, side)
     except BaseException as error:  # the test code's own fault, or the SystemExit of one that ends itself
-        findings.finish("unusable", error=f"{type(error).__name__.strip('_')}: {error}")
-        os._exit(0)
-    findings.finish("gone" if side.gone else "done", delegated=side.delegated)
+        state, why = "unusable", f"{type(error).__name__.strip('_')}: {_text(error)}"
+    findings.finish("gone" if side.gone else state, delegated=side.delegated, error=why)
     os._exit(0)
 
 
@@ -174,15 +181,17 @@ class _NeverUsed(Exception):
     """Tests that pass whatever the program is."""
 
 
-def _is_own_fault(error: Exception, side: ExaminerSide, subjects: Iterable[object]) -> bool:
+def _is_own_fault(error: BaseException, side: ExaminerSide, subjects: Iterable[object]) -> bool:
     """Whether no program can be to blame, whatever it may have handed over in place of what the tests expect.
 
-    That is so for a module that is missing here, and for anything but an assertion before a function of the program's was used;
-    but not where something ran out, which the program may have taken.
+    That is so for a module that is missing here, for tests that end themselves and say that all is well, and for anything but an
+    assertion before a function of the program's was used; but not where something ran out, which the program may have taken.
     """
-    if "_trace" in error.__dict__ or isinstance(error, OSError | MemoryError) or str(error) == _NO_THREAD:
+    if "_trace" in error.__dict__ or isinstance(error, OSError | MemoryError) or _text(error) == _NO_THREAD:
         return False
-    return isinstance(error, ImportError) or (_is_unused(side, subjects) and not isinstance(error, AssertionError))
+    if isinstance(error, ImportError) or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return True
+    return _is_unused(side, subjects) and not isinstance(error, AssertionError)
 
 
 def _is_unused(side: ExaminerSide, subjects: Iterable[object]) -> bool:
@@ -218,7 +227,9 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
         side.check_stops()
         if not findings.failed and _is_unused(side, subjects.values()):
             raise _NeverUsed(f"it never uses {', '.join(subjects)}; call its test functions, or name one as the check")
-    except Exception as error:
+    except Gone:
+        raise
+    except BaseException as error:  # such as the SystemExit of tests that found something wrong
         if _is_own_fault(error, side, subjects.values()):
             raise
         if not findings.failed:  # else it was noted where it arose

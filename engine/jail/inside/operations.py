@@ -25,7 +25,7 @@ _COMPARING = ("eq", "ne", "lt", "le", "gt", "ge")
 _COMBINING = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "xor", "matmul")
 
 ALONE: dict[str, Any] = {
-    **{item.__name__: item for item in (len, iter, next, int, float, complex, abs, round, reversed)},
+    **{item.__name__: item for item in (len, iter, next, int, float, complex, abs, round, reversed, hash)},
     **{name: getattr(operator, name) for name in _KEYED},
     "enter": _enter,
     "exit": _exit,

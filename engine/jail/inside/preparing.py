@@ -3,8 +3,9 @@
 Runs in an examiner's cell with no program beside it, and runs nothing of what it compiles. The findings are one byte that says
 whether it worked, then the code objects of prompt and tests in this interpreter's own format, or the reason.
 
-Each assert is counted. With the stop rule "run_all", an assert that fails lets the next one run where that cannot
-change what the test code means: directly in the checking function or the module, in no `try` and no `with`.
+Each assert is counted, and what leaves one is marked as the failure of a test, which no context of the program's forgives. With
+the stop rule "run_all", an assert that fails lets the next one run where that cannot change what the test code means: directly in
+the checking function or the module, in no `try` and no `with`.
 """
 
 import ast
@@ -48,17 +49,21 @@ def _test_code(work: dict[str, Any]) -> types.CodeType:
 
 
 class _Counting(ast.NodeTransformer):
-    """Puts a count behind each assert, and a note around it where its failure may let the next one run."""
+    """Puts a count behind each assert and a note around it, which ends its failure where that may let the next one run."""
 
     def __init__(self, check: str, *, carry_on: bool) -> None:
         self._check = check
         self._carry_on = carry_on
 
     def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
-        if not self._carry_on:
-            return [node, _note("ok")]
-        handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [_note("fail")])
-        return [ast.copy_location(ast.Try([node], [handler], [_note("ok")], []), node)]
+        on_failure = [_note("fail")] if self._carry_on else [_note("mark"), ast.Raise()]
+        return [_guarded(node, on_failure, [_note("ok")])]
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        match node.value:
+            case ast.Call(ast.Attribute(attr=name)) if name.startswith("assert"):  # unittest's
+                return _guarded(node, [_note("mark"), ast.Raise()], [])
+        return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._within(node, self._carry_on and node.name == self._check)
@@ -73,6 +78,11 @@ class _Counting(ast.NodeTransformer):
         self.generic_visit(node)
         self._carry_on = outside
         return node
+
+
+def _guarded(node: ast.stmt, on_failure: list[ast.stmt], on_success: list[ast.stmt]) -> ast.stmt:
+    handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, on_failure)
+    return ast.copy_location(ast.Try([node], [handler], on_success, []), node)
 
 
 def _note(method: str) -> ast.stmt:

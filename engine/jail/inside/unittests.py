@@ -31,6 +31,13 @@ class _Result(unittest.TestResult):
 
     addError = addFailure
 
+    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:
+        self._findings.ok()
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
+        error = AssertionError(f"{test} was expected to fail")
+        self.addFailure(test, (type(error), error, None))
+
     def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
         if err is not None:
             self.addFailure(subtest, err)
