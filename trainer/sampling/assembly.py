@@ -3,20 +3,25 @@
 import asyncio
 import importlib.metadata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import torch
 
 from trainer import language_model
 from trainer.errors import SamplerError
 from trainer.language_model import LanguageModel
 from trainer.recipe import Recipe
 from trainer.revision import revision
-from trainer.sampling import vllm
+from trainer.sampling import replicas, vllm
 from trainer.sampling.openai import OpenAISampler
 from trainer.sampling.reloading import EXTENSION, METHOD
+from trainer.sampling.replicas import Replicas, ReplicasSampler
 from trainer.sampling.sampler import Origin, Sampler
 from trainer.sampling.settings import Ask, SamplerName, Sampling, Server
+from trainer.sampling.shares import at_once, shares
 from trainer.sampling.transformers import TransformersSampler
 from trainer.sampling.vllm import VllmEngine, VllmSampler
 from trainer.served import Served, look_at_all, post_to_all
@@ -26,11 +31,12 @@ type Load = Callable[[], LanguageModel]
 
 
 class Samplers:
-    """The samplers of one run. Engines of vLLM, one for the model and one for a teacher, live as long as this."""
+    """The samplers of one run. Replicas, and engines of vLLM, one for the model and one for a teacher, live as long as this."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._engines: dict[str, VllmEngine] = {}
+        self._replicas: Replicas | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +44,8 @@ class Samplers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for engine in self._engines.values():
             engine.close()
+        if self._replicas:
+            self._replicas.close()
 
     def of_model(self, path: str | Path, load: Load, stage: str) -> Sampler:
         """What samples from the model at `path`; `load` gives that model where it is sampled in this process.
@@ -48,6 +56,8 @@ class Samplers:
         settings, servers, seed = self._recipe.sampling, self._recipe.openai, self._recipe.run.seed
         if settings.sampler == "vllm":
             return self._of_vllm("model", path, self._recipe.model.dtype, settings, stage)
+        if settings.sampler == "ray":
+            return self._of_replicas(path, settings, stage)
         if settings.sampler == "openai" and servers.reload:
             asyncio.run(_reload(servers, str(Path(path).resolve())))
         if settings.sampler == "openai" and (servers.reload or stage.endswith("/samples")):
@@ -73,6 +83,16 @@ class Samplers:
         tokenizer, seed = language_model.look(path), self._recipe.run.seed
         return VllmSampler(engine, settings, tokenizer=tokenizer, origin=origin, seed=seed, stage=stage)
 
+    def _of_replicas(self, path: str | Path, settings: Sampling, stage: str) -> Sampler:
+        """Each replica has samplers as this, but of the kind that it holds."""
+        recipe, ray = self._recipe, self._recipe.ray
+        if self._replicas is None:
+            held = recipe.model_copy(update={"sampling": settings.model_copy(update={"sampler": ray.sampler})})
+            shares_at_once = at_once(ray.sampler, recipe.vllm.requests_at_once)
+            self._replicas = Replicas(ray, shares_at_once, partial(Samplers, held), partial(_load_in_replica, recipe))
+        everywhere = str(Path(path).resolve()) if Path(path).is_dir() else str(path)
+        return ReplicasSampler(self._replicas, everywhere, stage, lambda requests: shares(requests, ray.sampler, settings))
+
 
 def transformers_sampler(
     path: str | Path, model: LanguageModel, settings: Sampling, seed: int, stage: str
@@ -80,6 +100,12 @@ def transformers_sampler(
     """The model in this process; `path` is where it came from."""
     origin = Origin(sampler=f"transformers {importlib.metadata.version('transformers')}", model=revision(path))
     return TransformersSampler(model, settings, origin=origin, seed=seed, stage=stage)
+
+
+def _load_in_replica(recipe: Recipe, path: str) -> LanguageModel:
+    """Ray shows a replica the GPUs that are its own, whatever their numbers are."""
+    torch.use_deterministic_algorithms(recipe.run.deterministic)
+    return language_model.load(path, recipe.model.dtype, "cpu" if recipe.run.device == "cpu" else "auto")
 
 
 def _of_servers(
@@ -106,7 +132,10 @@ def _of_servers(
 def check(recipe: Recipe) -> None:
     """Looks for what samples and what judges, before a run begins. Raises SamplerError."""
     teacher = recipe.teacher
-    _check_one(recipe.sampling.sampler, "sampling.sampler", recipe.openai, "openai")
+    if recipe.sampling.sampler == "ray":
+        replicas.check(recipe.ray, "sampling.sampler")
+    else:
+        _check_one(recipe.sampling.sampler, "sampling.sampler", recipe.openai, "openai")
     if teacher.sampler != "none":
         _check_one(teacher.sampler, "teacher.sampler", teacher, "teacher")
     if teacher.score == "judge":

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from trainer.section import Count, CountOrNone, Positive, Section, Share
+from trainer.section import Count, CountOrNone, NotNegative, Positive, Section, Share
 
-SamplerName = Literal["transformers", "vllm", "openai"]
+SamplerName = Literal["transformers", "vllm", "openai", "ray"]
 PromptForm = Literal["completion", "docstring", "chat"]
 Ask = Literal["tokens", "text", "chat"]
 Cache = Literal["dynamic", "static"]
@@ -29,7 +29,7 @@ Marks = Annotated[tuple[str, ...], AfterValidator(_no_empty_mark)]
 
 class Sampling(Section):
     sampler: SamplerName = "transformers"
-    """What samples: transformers in this process, vLLM in this process, or a server (section openai)."""
+    """What samples: transformers or vLLM in this process, servers (section openai), or replicas on several machines (ray)."""
     temperatures: Annotated[tuple[Positive, ...], AfterValidator(_at_least_one)] = (0.4, 0.8, 1.2)
     """Each task is sampled at every one of them."""
     samples_per_temperature: Count = 1
@@ -100,3 +100,22 @@ class Vllm(Section):
     """GPUs that share one copy of the model."""
     eager: bool = False
     """Without recorded CUDA graphs it starts a minute sooner and samples more slowly; on a CPU there are none."""
+
+
+class Ray(Section):
+    """Where sampling.sampler is ray."""
+
+    sampler: Literal["transformers", "vllm"] = "transformers"
+    """What each replica samples with; the sections sampling and vllm hold for each of them."""
+    replicas: Count = 2
+    """Copies of the model that sample at the same time, each an actor of Ray; they are spread over the nodes."""
+    address: str = ""
+    """auto, where this machine is a node of a cluster, or its HOST:PORT; empty: Ray is started here, for this run alone."""
+    cpus: NotNegative = 1.0
+    """Processors that a replica takes of its node; one with transformers computes in so many threads."""
+    gpus: NotNegative = 0.0
+    """GPUs that a replica takes of its node; with vLLM as many as vllm.tensor_parallel."""
+    restarts: CountOrNone = 3
+    """How often one replica is made anew in a run, where its process or its node died."""
+    start_ms: Count = 600_000
+    """How long a replica may take until it can sample from new weights; where none can by then, the run ends."""

@@ -28,6 +28,14 @@ from trainer.seeds import derive_seed
 _LOOK_FOR_MARKS_EVERY = 8
 
 
+def batches(requests: Sequence[Request], rows: int) -> Iterator[list[Request]]:
+    """What is sampled together, at most so many rows of it; the same for the same requests."""
+    for temperature in sorted({request.temperature for request in requests}):
+        near = sorted((r for r in requests if r.temperature == temperature), key=lambda r: (len(r.prompt), r.id))
+        for start in range(0, len(near), rows):
+            yield near[start : start + rows]
+
+
 class TransformersSampler:
     """The model in this process, for CPUs and small runs."""
 
@@ -39,18 +47,12 @@ class TransformersSampler:
     def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None:
         self._model.network.eval()
         cache = self._cache(requests)
-        for number, batch in enumerate(self._batches(requests)):
+        for number, batch in enumerate(batches(requests, self._settings.batch_rows)):
             if stop.is_set():
                 return
             if all(request.sampled for request in batch):
                 continue
             self._sample_batch(batch, derive_seed(self._seed, self._stage, number), emit, stop, cache)
-
-    def _batches(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
-        for temperature in sorted({request.temperature for request in requests}):
-            near = sorted((r for r in requests if r.temperature == temperature), key=lambda r: (len(r.prompt), r.id))
-            for start in range(0, len(near), self._settings.batch_rows):
-                yield near[start : start + self._settings.batch_rows]
 
     def _sample_batch(
         self, batch: Sequence[Request], seed: int, emit: Emit, stop: threading.Event, cache: Mapping[str, Any]
