@@ -14,17 +14,19 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from benchmarks import command_line
 from engine.client import Problem
 from trainer import family
 from trainer.execution import Connect, sample_and_execute, serve
+from trainer.journal import journal
+from trainer.progress import Progress
 from trainer.recipe import Engine
 from trainer.records import Candidate, Request, write_lines
-from trainer.sampling.sampler import Emit
+from trainer.sampling.sampler import Emit, Sampler
 from trainer.tasks import read
 from trainer.teachers.scorer import OpenScorer, Scorer
 
@@ -70,21 +72,41 @@ class PacedTeacher:
 
 
 class Round:
-    """The same requests, sampled and executed in one way or another; gives seconds."""
+    """The same requests, sampled and executed in one way or another, as a stage does it: with a journal. Gives seconds."""
 
-    def __init__(self, problems: Mapping[str, Problem], programs: int, connect: Connect) -> None:
-        self._problems, self._connect = problems, connect
-        self._gold = {name: problem.gold or "" for name, problem in problems.items()}
+    def __init__(self, problems: Mapping[str, Problem], programs: int, connect: Connect, folder: Path) -> None:
+        self._problems, self._connect, self._folder = problems, connect, folder
+        self.gold = {name: problem.gold or "" for name, problem in problems.items()}
         names = list(problems)
         chosen = [names[number % len(names)] for number in range(programs)]
-        self._requests = [Request(id=f"{n}", task_id=name, prompt="", temperature=1.0) for n, name in enumerate(chosen)]
+        self.requests = [
+            Request(id=f"{n}", task_id=name, prompt=problems[name].prompt, temperature=1.0) for n, name in enumerate(chosen)
+        ]
 
-    def run(self, seconds_of_sampling: float, rows: int, open_scorer: OpenScorer | None = None) -> float:
-        sampler, begun = PacedSampler(self._gold, seconds_of_sampling, rows), time.monotonic()
-        outcomes = sample_and_execute(sampler, self._requests, self._problems, self._connect, Engine(), open_scorer=open_scorer)
+    def run(self, sampler: Sampler, open_scorer: OpenScorer | None = None) -> float:
+        path, begun = self._folder / "progress.jsonl", time.monotonic()
+        with journal(path) as lines:
+            outcomes = sample_and_execute(
+                sampler, self.requests, self._problems, self._connect, Engine(), progress=Progress(lines), open_scorer=open_scorer
+            )
         seconds = time.monotonic() - begun
+        path.unlink()
         assert {outcome.verdict for outcome in outcomes} == {"passed"}
         return seconds
+
+    def run_paced(self, seconds: float, rows: int = 1, open_scorer: OpenScorer | None = None) -> float:
+        return self.run(PacedSampler(self.gold, seconds, rows), open_scorer)
+
+
+@contextmanager
+def opened(programs: int) -> Iterator[Round]:
+    """A round of made-up tasks, on an engine of its own that is warm."""
+    with tempfile.TemporaryDirectory() as folder, serve(Engine()) as connect:
+        path = Path(folder) / "problems.jsonl"
+        write_lines(path, family.generate({"train": _TASKS}, 0))
+        work = Round({problem.task_id: problem for problem in read(str(path))}, programs, connect, Path(folder))
+        work.run_paced(0.0)
+        yield work
 
 
 def main() -> int:
@@ -96,18 +118,14 @@ def main() -> int:
     parser.add_argument("--teacher", action="store_true", help="score every candidate as well")
     options = parser.parse_args()
     ratios: dict[float, list[float]] = {share: [] for share in SHARES}
-    with tempfile.TemporaryDirectory() as folder, serve(Engine()) as connect:
-        path = Path(folder) / "problems.jsonl"
-        write_lines(path, family.generate({"train": _TASKS}, 0))
-        work = Round({problem.task_id: problem for problem in read(str(path))}, options.programs, connect)
-        work.run(0.0, 1)  # warms the slots
-        after = work.run(0.0, 1)
+    with opened(options.programs) as work:
+        after = work.run_paced(0.0)
         for _ in range(options.repetitions):
             for share in SHARES:
                 alone = after
                 teacher = PacedTeacher(alone / options.programs).opened if options.teacher else None
-                together = work.run(alone * share, options.batch_rows, teacher)
-                after = work.run(0.0, 1)  # before and after, since other programs may have come or gone
+                together = work.run_paced(alone * share, options.batch_rows, teacher)
+                after = work.run_paced(0.0)  # before and after, since other programs may have come or gone
                 ratios[share].append(together / max((alone + after) / 2, alone * share))
                 print(f"execution alone {alone:.2f} s, sampling {alone * share:.2f} s, together {together:.2f} s")
     found = {share: statistics.median(values) for share, values in ratios.items()}

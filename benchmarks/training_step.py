@@ -13,21 +13,17 @@ import argparse
 import importlib
 import json
 import random
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import command_line
+from benchmarks.gpu.measuring import by_turns
+from benchmarks.gpu.meters import WARM_UP_STEPS, StepMeter
 from trainer import language_model
 from trainer.forward import tokens_of
 from trainer.language_model import LanguageModel
@@ -38,7 +34,6 @@ from trainer.records import RankedResponse, RankedTask
 from trainer.training import Schedule, train
 
 RESPONSES = 8
-_WARM_UP_STEPS = 2
 _BETA = 0.1
 _LEARNING_RATE = 1e-5
 
@@ -87,10 +82,10 @@ def make_tasks(options: argparse.Namespace) -> list[RankedTask]:
     ]
 
 
-def steps_of_ours(options: argparse.Namespace) -> Iterator[float]:
-    """Loss after each step."""
-    schedule = Schedule(
-        epochs=options.steps + _WARM_UP_STEPS,
+def schedule(options: argparse.Namespace) -> Schedule:
+    """All tasks in each step, at once; the first steps are not measured."""
+    return Schedule(
+        epochs=options.steps + WARM_UP_STEPS,
         batch_tasks=options.tasks,
         learning_rate=_LEARNING_RATE,
         warmup_steps=0,
@@ -99,7 +94,12 @@ def steps_of_ours(options: argparse.Namespace) -> Iterator[float]:
         micro_batch_tokens=10**9,
         falls_to=1.0,
     )
-    for metrics in train(make_model(options), make_tasks(options), loss_of(Dpo(beta=_BETA)), schedule, 0, needs_reference=True):
+
+
+def steps_of_ours(options: argparse.Namespace) -> Iterator[float]:
+    """Loss after each step."""
+    loss = loss_of(Dpo(beta=_BETA))
+    for metrics in train(make_model(options), make_tasks(options), loss, schedule(options), 0, needs_reference=True):
         yield metrics["loss"]
 
 
@@ -124,7 +124,7 @@ def run_trl(options: argparse.Namespace, folder: str, on_step: Callable[[float],
         output_dir=folder,
         per_device_train_batch_size=len(pairs),
         per_device_eval_batch_size=len(pairs),
-        max_steps=options.steps + _WARM_UP_STEPS,
+        max_steps=options.steps + WARM_UP_STEPS,
         learning_rate=_LEARNING_RATE,
         lr_scheduler_type="constant",
         beta=_BETA,
@@ -147,18 +147,15 @@ def run_trl(options: argparse.Namespace, folder: str, on_step: Callable[[float],
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each step after the first ones, and the most memory above what stood there before the model."""
+    """One side, in this process."""
     torch.set_num_threads(1)
-    on_gpu = options.device != "cpu"
     if options.measure == "trl":  # its libraries are not what is measured
         importlib.import_module("trl.trainer.dpo_trainer")
         importlib.import_module("datasets")
-    before = _resident_bytes()
-    clock = time.perf_counter if on_gpu else time.process_time
-    ticks, losses = [clock()], []
+    meter, losses = StepMeter(options.device), []
 
     def on_step(loss: float) -> None:
-        ticks.append(clock())  # the loss is on the host by now, so a GPU has finished
+        meter.step()
         losses.append(loss)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -167,41 +164,31 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         else:
             for loss in steps_of_ours(options):
                 on_step(loss)
-    seconds = [later - earlier for earlier, later in pairwise(ticks)][_WARM_UP_STEPS:]
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    return {"seconds": statistics.median(seconds), "peak_bytes": peak, "first_loss": losses[0]}
+    return {**meter.found(), "first_loss": losses[0]}
 
 
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def tokens_in(model: LanguageModel, tasks: Sequence[RankedTask]) -> int:
+    """Prompts and responses, each once."""
+    prompted = [tokens_of(model, task) for task in tasks]
+    return sum(len(p.prompt) + sum(map(len, p.responses)) for p in prompted)
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Both sides in turns, and the ratios of their medians."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.training_step", *sys.argv[1:], "--measure"]
-    found: dict[str, list[dict[str, Any]]] = {"ours": [], "trl": []}
-    for _ in range(options.rounds):
-        for side, results in found.items():
-            done = subprocess.run([*command, side], capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(done.stderr)
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-            print(side, results[-1], file=sys.stderr)
+    found, failed = by_turns("benchmarks.training_step", sys.argv[1:], ("ours", "trl"), options.rounds)
+    if failed:
+        sys.exit(f"without a result: {failed}")
     model = make_model(argparse.Namespace(**{**vars(options), "device": "cpu"}))
-    prompted = [tokens_of(model, task) for task in make_tasks(options)]
-    tokens = sum(len(p.prompt) + sum(map(len, p.responses)) for p in prompted)
-
-    def median(side: str, name: str) -> float:
-        return float(statistics.median(result[name] for result in found[side]))
+    tokens = tokens_in(model, make_tasks(options))
 
     return {
         "parameters": model.network.num_parameters(),
         "tokens": tokens,
-        **{f"{side}_tokens_per_second": tokens / median(side, "seconds") for side in found},
-        **{f"{side}_peak_mib": median(side, "peak_bytes") / 2**20 for side in found},
-        **{f"{side}_first_loss": found[side][0]["first_loss"] for side in found},
-        "speed_ratio": median("trl", "seconds") / median("ours", "seconds"),
-        "memory_ratio": median("ours", "peak_bytes") / median("trl", "peak_bytes"),
+        **{f"{side}_tokens_per_second": tokens / found[side]["seconds"] for side in found},
+        **{f"{side}_peak_mib": found[side]["peak_bytes"] / 2**20 for side in found},
+        **{f"{side}_first_loss": found[side]["first_loss"] for side in found},
+        "speed_ratio": found["trl"]["seconds"] / found["ours"]["seconds"],
+        "memory_ratio": found["ours"]["peak_bytes"] / found["trl"]["peak_bytes"],
         "targets": {"speed_ratio": 2.0, "memory_ratio": 0.5},
     }
 
