@@ -4,12 +4,16 @@
     cell filter    takes the latter away again: a short one, because the kernel compiles it anew for every cell
 
 A cell has both, and a call is allowed where both allow it: so a cell may call what is listed. Anything else answers ENOSYS,
-which is what a kernel that lacks the call would say, so that libraries fall back to older calls. Four calls are decided by their
-argument or refused by name. A call of another architecture (32-bit calls on a 64-bit kernel) kills the process.
+which is what a kernel that lacks the call would say, so that libraries fall back to older calls. Some calls are decided by an
+argument. A few answer that they were done and are not: what they do reaches the host, and a program in a cell cannot tell. A call
+of another architecture (32-bit calls on a 64-bit kernel) kills the process.
 """
 
 import errno
+import fcntl
 import platform
+import resource
+import socket
 import struct
 from dataclasses import dataclass
 from importlib import resources
@@ -19,70 +23,93 @@ _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00020000 | 0x00000080
 """CLONE_NEW{CGROUP,UTS,IPC,USER,PID,NET,NS,TIME}."""
-_FAMILIES = (1,)
-"""AF_UNIX alone: there is no network to speak to, and what a slot's loopback counts would tell one program of another."""
+_SOCKET_OPTIONS = (2, 3, 4, 7, 8, 9, 13, 15, 16, 17, 18, 19, 20, 21, 30, 38, 39, 66, 67)
+"""SO_{REUSEADDR,TYPE,ERROR,SNDBUF,RCVBUF,KEEPALIVE,LINGER,REUSEPORT,PASSCRED,PEERCRED,RCVLOWAT,SNDLOWAT,RCVTIMEO,SNDTIMEO,
+ACCEPTCONN,PROTOCOL,DOMAIN,RCVTIMEO_NEW,SNDTIMEO_NEW}. No filters: the kernel compiles them into memory that all share."""
+_DESCRIPTOR_COMMANDS = (
+    *(fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL),
+    *(fcntl.F_GETLK, fcntl.F_OFD_GETLK, fcntl.F_GETOWN, fcntl.F_GETSIG),
+    *(fcntl.F_GETPIPE_SZ, fcntl.F_SETPIPE_SZ, fcntl.F_ADD_SEALS, fcntl.F_GET_SEALS),
+)
+_LOCKS = (fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_OFD_SETLK, fcntl.F_OFD_SETLKW)
+_DEVICE_COMMANDS = (0x5450, 0x5451, 0x5421, 0x541B)
+"""FIO{NCLEX,CLEX,NBIO,NREAD}."""
+_PROCESS_OPTIONS = (1, 2, 3, 4, 15, 16, 23, 29, 30, 36, 37, 38, 39, 0x53564D41)
+"""PR_{SET,GET}_{PDEATHSIG,DUMPABLE,NAME,TIMERSLACK,CHILD_SUBREAPER,NO_NEW_PRIVS}, PR_CAPBSET_READ, PR_SET_VMA."""
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What is answered for the values of an argument, and for any other value. 0 says that the call was done, and it is not."""
+
+    argument: int
+    answers: dict[int, int]
+    otherwise: int
+
+
+def _allowed(argument: int, values: tuple[int, ...], otherwise: int) -> _Decision:
+    return _Decision(argument, dict.fromkeys(values, _ALLOW), otherwise)
+
+
+_DECIDED = {
+    "socket": _allowed(0, (socket.AF_UNIX,), errno.EAFNOSUPPORT),  # no network, and no counters of one that others read
+    "socketpair": _allowed(0, (socket.AF_UNIX,), errno.EAFNOSUPPORT),
+    "setsockopt": _allowed(2, _SOCKET_OPTIONS, errno.ENOPROTOOPT),
+    "getsockopt": _allowed(2, _SOCKET_OPTIONS, errno.ENOPROTOOPT),
+    "fcntl": _Decision(1, dict.fromkeys(_DESCRIPTOR_COMMANDS, _ALLOW) | dict.fromkeys(_LOCKS, 0), errno.EINVAL),
+    "ioctl": _allowed(1, _DEVICE_COMMANDS, errno.ENOTTY),
+    "prctl": _allowed(0, _PROCESS_OPTIONS, errno.EINVAL),
+    "setrlimit": _Decision(0, {resource.RLIMIT_CORE: errno.EPERM}, _ALLOW),
+}
+_SAID_TO_BE_DONE = ("fsync", "fdatasync", "sync_file_range", "msync", "fadvise64", "flock")
+"""On a library of the host they write to disks, drop what others need, or keep others waiting. Locks are in no memory account."""
 
 
 @dataclass(frozen=True)
 class _Architecture:
     audit: int
     column: int
-    clone: int
-    clone3: int
-    socket: int
-    socketpair: int
     closing_off: tuple[int, ...]
-    """mount, unshare, setns, capset, landlock_restrict_self."""
+    """mount, unshare, setns, capset, landlock_restrict_self, seccomp."""
 
 
 ARCHITECTURES = {
-    "x86_64": _Architecture(
-        audit=0xC000003E, column=1, clone=56, clone3=435, socket=41, socketpair=53, closing_off=(165, 272, 308, 126, 446)
-    ),
-    "aarch64": _Architecture(
-        audit=0xC00000B7, column=2, clone=220, clone3=435, socket=198, socketpair=199, closing_off=(40, 97, 268, 91, 446)
-    ),
+    "x86_64": _Architecture(audit=0xC000003E, column=1, closing_off=(165, 272, 308, 126, 446, 317)),
+    "aarch64": _Architecture(audit=0xC00000B7, column=2, closing_off=(40, 97, 268, 91, 446, 277)),
 }
 
 
 def slot_filter(machine: str | None = None) -> bytes:
     """The BPF instructions for this machine's architecture. Raises KeyError for one that is not known."""
     architecture = ARCHITECTURES[machine or platform.machine()]
+    numbers = _listed(architecture)
     head = [
         _jump(_LOAD, _ARCHITECTURE),
         _jump(_JUMP_EQUAL, architecture.audit, 1, 0),
         _jump(_RETURN, _KILL),
         _jump(_LOAD, _NUMBER),
-        _jump(_JUMP_EQUAL, architecture.clone, 0, 4),
-        _jump(_LOAD, _FIRST_ARGUMENT),
-        _jump(_JUMP_SET, _NAMESPACES, 0, 1),
-        _refuse(errno.EPERM),
-        _jump(_RETURN, _ALLOW),
-        _jump(_JUMP_EQUAL, architecture.socket, 1, 0),
-        _jump(_JUMP_EQUAL, architecture.socketpair, 0, 3 + len(_FAMILIES)),
-        _jump(_LOAD, _FIRST_ARGUMENT),
-        *(_jump(_JUMP_EQUAL, family, len(_FAMILIES) - index, 0) for index, family in enumerate(_FAMILIES)),
-        _refuse(errno.EAFNOSUPPORT),
-        _jump(_RETURN, _ALLOW),
+        *_only(numbers["clone"], [_load(0), _jump(_JUMP_SET, _NAMESPACES, 0, 1), _answer(errno.EPERM), _answer(_ALLOW)]),
+        *_only(numbers["prlimit64"], _UNLESS_IT_SETS_THE_CORE_LIMIT),
     ]
-    allowed = _listed(architecture) - {architecture.clone3} | set(architecture.closing_off)
-    return b"".join(head + _search(_edges(allowed), allowed=False))
+    for name, decision in _DECIDED.items():
+        values = decision.answers.items()
+        known = [step for value, answer in values for step in (_jump(_JUMP_EQUAL, value, 0, 1), _answer(answer))]
+        head += _only(numbers[name], [_load(decision.argument), *known, _answer(decision.otherwise)])
+    for name in _SAID_TO_BE_DONE:
+        head += _only(numbers[name], [_answer(0)])
+    return b"".join(head + _search(_edges({*numbers.values(), *architecture.closing_off}), allowed=False))
 
 
 def cell_filter(machine: str | None = None) -> bytes:
     """As `slot_filter`, which has to be there already: what it refuses, calls of other architectures included, stays refused."""
     calls = ARCHITECTURES[machine or platform.machine()].closing_off
     refused = [_jump(_JUMP_EQUAL, call, len(calls) - index, 0) for index, call in enumerate(calls)]
-    return b"".join([_jump(_LOAD, _NUMBER), *refused, _jump(_RETURN, _ALLOW), _refuse(errno.ENOSYS)])
+    return b"".join([_jump(_LOAD, _NUMBER), *refused, _answer(_ALLOW), _answer(errno.ENOSYS)])
 
 
-def _listed(architecture: _Architecture) -> set[int]:
-    numbers = set()
-    for line in resources.files(__package__).joinpath("syscalls.txt").read_text().splitlines():
-        fields = line.split()
-        if fields and fields[0] != "#" and fields[architecture.column] != "-":
-            numbers.add(int(fields[architecture.column]))
-    return numbers
+def _listed(architecture: _Architecture) -> dict[str, int]:
+    rows = map(str.split, resources.files(__package__).joinpath("syscalls.txt").read_text().splitlines())
+    return {row[0]: int(row[architecture.column]) for row in rows if row and row[0] != "#" and row[architecture.column] != "-"}
 
 
 def _edges(numbers: set[int]) -> list[int]:
@@ -94,17 +121,41 @@ def _edges(numbers: set[int]) -> list[int]:
 def _search(edges: list[int], *, allowed: bool) -> list[bytes]:
     """A binary search for the number; `allowed` says what holds below the first edge."""
     if not edges:
-        return [_jump(_RETURN, _ALLOW) if allowed else _refuse(errno.ENOSYS)]
+        return [_answer(_ALLOW if allowed else errno.ENOSYS)]
     middle = len(edges) // 2
     below = _search(edges[:middle], allowed=allowed)
     above = _search(edges[middle + 1 :], allowed=allowed ^ (middle % 2 == 0))
     return [_jump(_JUMP_GREATER_EQUAL, edges[middle], len(below), 0), *below, *above]
 
 
-def _refuse(number: int) -> bytes:
-    return _jump(_RETURN, _ERRNO | number)
+def _only(call: int, steps: list[bytes]) -> list[bytes]:
+    """Steps for one call, whose number has been loaded; the last one ends the filter."""
+    return [_jump(_JUMP_EQUAL, call, 0, len(steps)), *steps]
+
+
+def _load(argument: int, half: int = 0) -> bytes:
+    """Half 0 is the lower one: what the kernel looks at of an int."""
+    return _jump(_LOAD, _FIRST_ARGUMENT + 8 * argument + 4 * half)
+
+
+def _answer(answer: int) -> bytes:
+    return _jump(_RETURN, answer if answer == _ALLOW else _ERRNO | answer)
 
 
 def _jump(code: int, operand: int, if_true: int = 0, if_false: int = 0) -> bytes:
     """One instruction, struct sock_filter. Raises struct.error where a jump is longer than 255 instructions."""
     return struct.pack("=HBBI", code, if_true, if_false, operand)
+
+
+_UNLESS_IT_SETS_THE_CORE_LIMIT = [
+    _load(1),
+    _jump(_JUMP_EQUAL, resource.RLIMIT_CORE, 1, 0),
+    _answer(_ALLOW),
+    _load(2),
+    _jump(_JUMP_EQUAL, 0, 0, 3),
+    _load(2, half=1),
+    _jump(_JUMP_EQUAL, 0, 0, 1),
+    _answer(_ALLOW),
+    _answer(errno.EPERM),
+]
+"""It may be asked for, which is what a new limit at address 0 means."""

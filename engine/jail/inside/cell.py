@@ -15,6 +15,8 @@ HOME = "/box"
 """The working directory and the only place to write to: empty for every program."""
 _HOME = HOME.encode()
 _INODES = 16_384
+_SIGNALS = 256
+"""Signals that wait, and timers that send them: memory of the kernel that is in no account but the host's root's."""
 _PROC_OPTIONS = b"subset=pid" if kernel.version() >= (5, 8) else None
 """What is the host's, such as its memory, its interrupts and its settings, is not in a cell's /proc."""
 _MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -36,11 +38,18 @@ def bar_for_good(bars: Bars) -> None:
     """Bars that hold for the zygote and therefore for all its cells, which need not set them again. Raises OSError."""
     kernel.regain_no_capabilities()
     kernel.forbid_new_privileges()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
+    _lower(resource.RLIMIT_CORE, 1)  # where a program of the host takes cores, it takes them at 0 as well
+    _lower(resource.RLIMIT_SIGPENDING, _SIGNALS)
+    _lower(resource.RLIMIT_MSGQUEUE, 0)
     if bars.ids is not None:
         os.setgroups([])
     kernel.install_seccomp(bars.slot_filter)
+
+
+def _lower(limit: int, value: int) -> None:
+    hard = resource.getrlimit(limit)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, value))
 
 
 def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> None:

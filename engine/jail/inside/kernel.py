@@ -10,11 +10,10 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 
 _PR_CAPBSET_DROP = 24
 _PR_SET_DUMPABLE = 4
-_PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
-_SECCOMP_MODE_FILTER = 2
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
+_SECCOMP, _SECCOMP_SET_MODE_FILTER = {"x86_64": 317, "aarch64": 277}[os.uname().machine], 1
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
 _LANDLOCK_VERSION, _PATH_BENEATH = 1, 1
 _MAKE_CHAR, _MAKE_BLOCK, _REFER = 1 << 6, 1 << 11, 1 << 13
@@ -90,7 +89,7 @@ def own_proc_entries() -> None:
 
 def install_seccomp(program: Filter) -> None:
     """Filter the system calls of this process and its children. Raises OSError."""
-    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program.address, 0, 0), "prctl seccomp")
+    _check(_libc.syscall(_SECCOMP, _SECCOMP_SET_MODE_FILTER, 0, program.address, 0), "seccomp")
 
 
 def landlock() -> int | None:
