@@ -10,11 +10,12 @@ asserts         as functions where they are but calls, else one order with an ex
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from engine import compare, orders, verdict
 from engine.calls import Calls, calls_of_asserts, calls_of_functions
 from engine.errors import BadJob
-from engine.expectations import Expectation
+from engine.expectations import Expectation, longest_line
 from engine.jail.inside.decoding import Decoder, Malformed, PlainData
 from engine.jail.slot import Account, Order
 from engine.preparation import PreparedTests
@@ -33,10 +34,12 @@ from engine.verdict import Outcome
 
 type Run = Callable[[Order], Awaitable[Account]]
 
-_LINE = re.compile(rb'^\{"index": (\d{1,9}), [^\n]*\}\n', re.MULTILINE)
+_LINE = re.compile(rb'\{"index": (\d{1,9}), [^\n]*\}\n')
 _OPAQUE = re.compile(rb'\{"index": \d{1,9}, "opaque": ')
 _COMPILED_BEHIND, _COMPILED_FOR = 2, 8
 """Tests before the program is compiled once for all that follow, since many programs fail the first; tests that make it pay."""
+_OTHER_LINES = 1_000
+"""How many more lines than calls are looked at: a program may write millions, and looking keeps the engine from its other clients."""
 _RESULTS = 1_000
 """Results of single asserts that a report lists at most; the counts are always whole."""
 
@@ -72,11 +75,16 @@ async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
             difference = compare.stdout_difference(tests.compare, test.expected_stdout, account.stdout)
             outcome = verdict.candidate_failed(difference, Verdict.WRONG_ANSWER) if difference else verdict.PASSED
         outcomes.append(outcome)
-        accounts.append(account)
+        accounts[-1:] = [*map(_without_outputs, accounts[-1:]), account]
         if outcome.verdict is Verdict.COMPILE_ERROR or _stops(job, outcome):
             break
     times = [account.candidate.cpu_ns / 1e6 for account in accounts]
     return _tested(job, compilation + accounts, outcomes, len(tests.tests), times)
+
+
+def _without_outputs(account: Account) -> Account:
+    """What a report needs of every account but the last one; there may be thousands."""
+    return replace(account, stdout=b"", stderr=b"", report=b"")
 
 
 def _code(compilation: Account) -> bytes:
@@ -87,7 +95,7 @@ def _code(compilation: Account) -> bytes:
 
 def _called(job: Job, calls: Calls, account: Account) -> Report:
     hard = verdict.over_hard_limit(account, job.limits)
-    lines = _lines(account.report)
+    lines = _lines(account.report, len(calls.expected))
     outcomes: list[Outcome] = []
     for index, expected in enumerate(calls.expected):
         text = lines.get(index)
@@ -96,6 +104,8 @@ def _called(job: Job, calls: Calls, account: Account) -> Report:
             break
         if text == calls.lines[index]:
             outcomes.append(verdict.PASSED)
+        elif len(text) > longest_line(expected, calls.lines[index]):
+            outcomes.append(_wrong("the result is much longer than what is expected", calls.quotes[index]))
         else:
             outcomes.append(_result(text, expected, calls.quotes[index], account, job))
         if _stops(job, outcomes[-1]):
@@ -117,16 +127,24 @@ def _result(text: bytes, expected: Expectation, quote: str, account: Account, jo
         difference = expected.difference(decoder.value(line.get("ok", [])))
     except Malformed as error:
         difference = f"the result is no plain data: {str(line.get('opaque', error))[:80]}"
-    if difference is None:
-        return verdict.PASSED
+    return verdict.PASSED if difference is None else _wrong(difference, quote)
+
+
+def _wrong(difference: str, quote: str) -> Outcome:
     return verdict.candidate_failed(f"{quote}: {difference}" if quote else difference, Verdict.WRONG_ANSWER)
 
 
-def _lines(report: bytes) -> dict[int, bytes]:
+def _lines(report: bytes, calls: int) -> dict[int, bytes]:
     """The first line for each index, of those that are readable: what the program's process says its calls gave."""
     lines: dict[int, bytes] = {}
-    for found in _LINE.finditer(report):  # one by one: there may be as many lines as bytes
-        lines.setdefault(int(found[1]), found[0])
+    start = 0
+    for _ in range(calls + _OTHER_LINES):
+        end = report.find(b"\n", start) + 1
+        if not end:
+            break
+        if (found := _LINE.fullmatch(report, start, end)) is not None:
+            lines.setdefault(int(found[1]), found[0])
+        start = end
     return lines
 
 
@@ -153,7 +171,7 @@ def _is_opaque(job: Job, calls: Calls, account: Account) -> bool:
     """Whether the program made all its calls but gave something that is no plain data, which an examiner has to judge."""
     if b'"opaque": ' not in account.report or verdict.failure(account, job.limits) is not None:
         return False
-    lines = _lines(account.report)
+    lines = _lines(account.report, len(calls.expected))
     return all(index in lines for index in range(len(calls.expected))) and any(map(_OPAQUE.match, lines.values()))
 
 

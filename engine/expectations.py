@@ -9,6 +9,9 @@ from typing import Protocol
 from engine.equality import value_difference
 from engine.jail.inside.candidate import result_line
 
+_ANY_LINE, _TIMES_LONGER, _LONGEST_TRUTH = 1 << 16, 64, 1 << 20
+"""Bytes that any line may have, such as an exception with its traceback; times as many as the likely line; bytes of what is true."""
+
 
 class Expectation(Protocol):
     """What is expected of one call."""
@@ -23,6 +26,15 @@ class Expectation(Protocol):
 def likely_line(index: int, expectation: Expectation) -> bytes:
     """The report's line for that result: who wrote exactly this is right, and need not be decoded. Raises TypeError."""
     return result_line(index, expectation.likely())
+
+
+def longest_line(expectation: Expectation, likely: bytes) -> int:
+    """How many bytes of a line are worth reading: a right result has no more, and a megabyte can take a quarter of a second.
+
+    Equal values take up to some twenty-five times as many, as complex numbers that equal small integers. What only has to be true
+    may be anything, within reason.
+    """
+    return _LONGEST_TRUTH if isinstance(expectation, Truth) else _ANY_LINE + _TIMES_LONGER * len(likely)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from engine.jail.slot import Account, report_bound
 from engine.records import Cause, CauseKind, Limits, Trust, Verdict
 
 _ERROR_CHARS = 8_000
+_LONGEST_WORD = 1 << 17
+"""In bytes: far more than a traceback of the length that a candidate reports."""
 _MOST_TESTS = (1 << 31) - 2
 """A report can count one more."""
 _FAILURE_PARTS = 5
@@ -196,8 +198,11 @@ def _ended(account: Account, limits: Limits, report: dict[str, Any]) -> Outcome:
 
 def _last_report(account: Account) -> dict[str, Any]:
     """What the program's process said last of itself, as far as it is readable."""
+    said = account.report.strip().rpartition(b"\n")[2]
+    if len(said) > _LONGEST_WORD:
+        return {}
     try:
-        line = json.loads(account.report.strip().rpartition(b"\n")[2] or b"{}")
+        line = json.loads(said or b"{}")
     except (ValueError, RecursionError):
         return {}
     return line if isinstance(line, dict) and "index" not in line else {}

@@ -294,6 +294,57 @@ async def test_a_limit_counts_although_all_results_are_right():
     assert (report.verdict, verdicts(report)) == (Verdict.WALL_TIME_LIMIT, [PASSED, PASSED, Verdict.WALL_TIME_LIMIT])
 
 
+@pytest.mark.parametrize("noise", [b"\n", b'{"index": 999999, "ok": 2, "rows": []}\n', result_line(0, 2)])
+async def test_a_report_is_not_searched_for_ever(noise):
+    """Behind as many lines as calls and a constant nothing is looked for, whatever they say."""
+    many, few = noise * 10_000 + results(2, 3, 4), noise * 1_000 + results(2, 3, 4)
+    assert (await executed(FUNCTIONS, account(report=many)))[0].verdict is RUNTIME
+    assert (await executed(FUNCTIONS, account(report=few)))[0].verdict is PASSED
+
+
+@pytest.mark.parametrize(("expected", "equal"), [([0] * 1000, [1e-300 + 0j] * 1000), ([1] * 1000, [1 + 0j] * 1000), (7, (7.0))])
+async def test_a_right_result_may_take_more_bytes_than_the_expected_one(expected, equal):
+    tests = FunctionTests(entry_point="f", tests=(FunctionTest(expected=expected),), float_tolerance=1e-9)
+    assert (await executed(tests, account(report=results(equal))))[0].verdict is PASSED
+
+
+@pytest.mark.parametrize("tests", [FUNCTIONS, CALLS])
+async def test_a_result_that_is_far_too_long_is_wrong_without_being_read(tests):
+    """Reading one may take memory and the time of other clients; what is read of JSON is seen by what stands behind it."""
+    said = line(0, ok=2, rows=[], padding="x" * (1 << 20)) + results(2, 3, 4)
+    report, _ = await executed(tests, account(report=said))
+    assert (verdicts(report)[0], report.verdict) == (WRONG, WRONG)
+    assert report.cause.message.endswith("much longer than what is expected")
+
+
+async def test_an_exception_with_the_longest_traceback_is_read():
+    said = line(0, stage="call", exception="ValueError", errno=None, error="\U0001f600" * 4_003)
+    assert (await executed(FUNCTIONS, account(report=said)))[0].verdict is RUNTIME
+
+
+async def test_what_only_has_to_be_true_may_be_long():
+    tests = AssertTests(code="assert f(1)\n", entry_points=("f",))
+    assert (await executed(tests, account(report=results(list(range(50_000))))))[0].verdict is PASSED
+
+
+async def test_outputs_of_tests_are_not_kept_together():
+    """Of many tests, each with much output, only the last one's is reported."""
+    tests = StdioTests(tests=(StdioTest(stdin=b"", expected_stdout=b"x"),) * 50)
+
+    class Printing:
+        async def run(self, order):
+            return account(stdout=bytes(1 << 20), stderr=bytes(1 << 20))
+
+    tracemalloc.start()
+    try:
+        report, _ = await executed(tests, slot=Printing(), stop=RUN_ALL)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (report.verdict, len(report.stdout)) == (WRONG, 1 << 20)
+    assert peak < 20 << 20
+
+
 async def test_the_first_line_of_a_call_counts():
     """Who writes a second one cannot take the first one back."""
     report, _ = await executed(FUNCTIONS, account(report=results(0) + results(2, 3, 4)))
