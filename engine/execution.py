@@ -39,7 +39,7 @@ _OPAQUE = re.compile(rb'\{"index": \d{1,9}, "opaque": ')
 _COMPILED_BEHIND, _COMPILED_FOR = 2, 8
 """Tests before the program is compiled once for all that follow, since many programs fail the first; tests that make it pay."""
 _OTHER_LINES = 1_000
-"""How many more lines than calls are looked at: a program may write millions, and looking keeps the engine from its other clients."""
+"""How many more lines than calls are looked at: a program may write millions, while the engine's other clients wait."""
 _RESULTS = 1_000
 """Results of single asserts that a report lists at most; the counts are always whole."""
 

@@ -10,7 +10,7 @@ from engine.equality import value_difference
 from engine.jail.inside.candidate import result_line
 
 _ANY_LINE, _TIMES_LONGER, _LONGEST_TRUTH = 1 << 16, 64, 1 << 20
-"""Bytes that any line may have, such as an exception with its traceback; times as many as the likely line; bytes of what is true."""
+"""Bytes that any line may have, for example an exception; how many times as many as the likely line; bytes of what is true."""
 
 
 class Expectation(Protocol):

@@ -13,7 +13,7 @@ from engine.errors import BadJob
 from engine.records import MIB, MINIMUM_MEMORY_BYTES, AssertTests, Description, FunctionTests, Job, Limits, StdioTests
 
 MAX_ID_BYTES = 256
-MAX_FILES = 1_000
+MAX_FILES, MAX_TESTS, MAX_ENTRY_POINTS = 1_000, 10_000, 1_000
 MAX_FILES_BYTES = 32 * MIB
 MAX_FILE_NAME_BYTES = 255
 """Of one component of a path."""
@@ -34,6 +34,17 @@ def check(job: Job, description: Description) -> None:
             _check_function_tests(job.tests)
         case AssertTests():
             _check_assert_tests(job.tests)
+
+
+def check_counts(*, files: int, tests: int, entry_points: int) -> None:
+    """To be asked before a request becomes a record: of what may be empty, a megabyte holds half a million, and each takes time.
+
+    Raises BadJob.
+    """
+    limits = (("files", files, MAX_FILES), ("tests", tests, MAX_TESTS), ("entry points", entry_points, MAX_ENTRY_POINTS))
+    for what, count, most in limits:
+        if count > most:
+            raise BadJob(f"there are {count} {what}; the most is {most}")
 
 
 def check_id(job_id: str) -> None:
@@ -70,8 +81,6 @@ def _fault_of_limits(limits: Limits, maximum: Limits) -> str | None:
 
 
 def _check_files(files: Mapping[str, bytes]) -> None:
-    if len(files) > MAX_FILES:
-        raise BadJob(f"there are {len(files)} files; the most is {MAX_FILES}")
     if (size := sum(map(len, files.values()))) > MAX_FILES_BYTES:
         raise BadJob(f"the files have {size} bytes together; the most is {MAX_FILES_BYTES}")
     for name in files:

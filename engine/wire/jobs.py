@@ -28,7 +28,7 @@ from engine.records import (
     StopRule,
     Tests,
 )
-from engine.wire.acceptance import check, check_id
+from engine.wire.acceptance import check, check_counts, check_id
 from engine.wire.numbers import Numbers
 from engine.wire.values import fill, value_from_message
 from protos.execution.v1 import execution_pb2 as pb
@@ -94,6 +94,11 @@ def _check_types(job: Job) -> None:
 
 def job_from_request(request: pb.ExecuteRequest, description: Description) -> Job:
     """The job a request asks for. Raises BadJob where an engine of this description does not run it."""
+    check_counts(
+        files=len(request.program.files),
+        tests=max(len(request.stdio_tests.tests), len(request.function_tests.tests)),
+        entry_points=len(request.assert_tests.entry_points),
+    )
     job = Job(
         id=request.id,
         language=request.program.language,
