@@ -1,7 +1,8 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) through peft: few weights are trained, and what is saved can be loaded by anything.
 
 The adapters sit inside the network while it trains. Afterwards they are written by themselves and added into the weights, so the
-model that samples, and that the next round begins with, is a plain one.
+model that samples, whatever the sampler, and that the next round begins with, is a plain one. Where weights are bfloat16 the sum
+is rounded to them, so of what adapters learnt some is lost; the saved adapters are whole.
 """
 
 from pathlib import Path

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.trainer import small
+from tests.trainer import adapted, small
 from tests.trainer.fakes import FakeExecutor
 from tests.trainer.sampling.completions_server import CompletionsServer, serving
 from trainer import family
@@ -67,6 +67,17 @@ def test_every_sample_names_the_model_that_wrote_it(tmp_path: Path, changes: dic
     folder = run_once(tmp_path, changes)
     assert {c["model"] for c in candidates(folder, "start/evaluation")} == {revision(tmp_path / "model")}
     assert {c["model"] for c in candidates(folder, "round-1/evaluation")} == {revision(folder / "round-1/model")}
+
+
+def test_rounds_of_adapters_hand_over_merged_weights(tmp_path: Path) -> None:
+    """Each round samples from, is trained on top of, and saves a plain model that says the same when it is loaded."""
+    folder = adapted.run_adapted(tmp_path, "transformers")
+    for stage in ("round-1", "round-2"):
+        assert adapted.evaluated(folder, stage) == adapted.said_by_itself(folder, stage)
+    assert {c["model"] for c in adapted.candidates(folder, "round-2/samples")} == {revision(folder / "round-1/model")}
+    said = [adapted.evaluated(folder, stage) for stage in ("start", "round-1", "round-2")]
+    assert said[0] != said[1] != said[2]
+    assert (folder / "round-2/model/adapter/adapter_model.safetensors").exists()
 
 
 def test_a_run_with_a_teacher_model(tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.trainer import small
+from tests.trainer import adapted, small
 from tests.trainer.fakes import FakeExecutor
 from trainer.extraction import cut
 from trainer.language_model import LanguageModel
@@ -173,3 +173,13 @@ def test_a_run_samples_every_round_from_its_own_weights(tmp_path: Path) -> None:
         }
         assert made_by == (sampler, revision(path / "round-1/model"))
     assert completions(here) == completions(there)
+
+
+def test_rounds_of_adapters_hand_over_merged_weights(tmp_path: Path) -> None:
+    """vLLM takes up what each round merged: it says what transformers says with the saved model, and no round says the same."""
+    folder = adapted.run_adapted(tmp_path, "vllm")
+    for stage in ("round-1", "round-2"):
+        assert adapted.evaluated(folder, stage) == adapted.said_by_itself(folder, stage)
+    assert {c["model"] for c in adapted.candidates(folder, "round-2/samples")} == {revision(folder / "round-1/model")}
+    said = [adapted.evaluated(folder, stage) for stage in ("start", "round-1", "round-2")]
+    assert said[0] != said[1] != said[2]
