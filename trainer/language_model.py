@@ -16,11 +16,11 @@ from tokenizers.models import BPE
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
+from trainer import model_source
 from trainer.errors import ModelError
 from trainer.recipe import Model
 
 END, PAD = "<|end|>", "<|pad|>"
-_WEIGHTS = ("*.safetensors", "*.bin")
 
 
 @dataclass(kw_only=True)
@@ -110,7 +110,7 @@ def load(path: str | Path, dtype: str = "float32", device: str = "cpu", key: str
 
 def look(path: str | Path, key: str = "model.path") -> Any:
     """The tokenizer at a path, once it is known that there is a model as well: quick, loads no weights. Raises ModelError."""
-    _check_folder(str(path), key)
+    model_source.check(str(path), key)
     try:
         AutoConfig.from_pretrained(path)
         tokenizer = AutoTokenizer.from_pretrained(path)
@@ -143,18 +143,9 @@ def check_device(device: str, key: str = "run.device") -> None:
         ) from error
 
 
-def _check_folder(path: str, key: str) -> None:
-    is_folder = Path(path).is_dir()
-    if not is_folder and (path.startswith((".", "/", "~")) or path.count("/") > 1):
-        raise ModelError(f"{key}: no causal LM at {path!r}: there is no such folder")
-    if is_folder and not any(found for pattern in _WEIGHTS for found in Path(path).glob(pattern)):
-        raise ModelError(f"{key}: no causal LM at {path!r}: the folder has no weights, such as model.safetensors")
-
-
 def _no_model(path: str | Path, error: Exception, key: str) -> ModelError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    where = "" if Path(path).is_dir() else "there is no such folder here, and as a hub id: "
-    return ModelError(f"{key}: no causal LM at {str(path)!r}: {where}{reason}")
+    return ModelError(f"{key}: no causal LM at {str(path)!r}: {reason}")
 
 
 def _resolve(device: str) -> str:

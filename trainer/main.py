@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from trainer import recipe_file
+from trainer import first_look, recipe_file
 from trainer.errors import TrainerError
 from trainer.interruption import exit_code, sigterm_as_ctrl_c
 from trainer.recipe import Recipe
@@ -61,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     with sigterm_as_ctrl_c() as terminated:
         try:
             recipe = recipe_file.load(options.recipe, options.set)
+            if os.environ.get("RANK", "0") == "0":  # a launcher's other processes need neither problems nor folder
+                first_look.check(recipe)
             _prepare_and_run(recipe, Screen())
         except TrainerError as error:
             errors.print(f"error: {error}", markup=False)

@@ -11,7 +11,7 @@ from trainer import language_model, tasks, trackers
 from trainer.errors import ExecutionError, ModelError
 from trainer.execution import Connect, limits
 from trainer.prompts import Prompt, prompt_of
-from trainer.recipe import GENERATED, Engine, Recipe
+from trainer.recipe import Engine, Recipe
 from trainer.sampling import assembly
 
 
@@ -33,8 +33,6 @@ def check_inputs(recipe: Recipe) -> None:
         prompt = prompt_of(recipe.model.prompt, tokenizer)
         check_prompts([*taught, *parts.held_out], tokenizer, recipe.sampling.max_response_tokens, context, prompt=prompt)
         _check_solutions(taught, tokenizer, context, prompt)
-    elif recipe.tasks.problems != GENERATED:
-        tasks.deal(recipe, Path())
 
 
 def check_prompts(

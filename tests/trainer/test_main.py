@@ -247,6 +247,7 @@ def test_a_task_whose_own_solution_fails_is_not_used(tmp_path: Path) -> None:
         ("tasks.problems=nowhere.jsonl", "there is no file nowhere.jsonl"),
         ("model.path=./nowhere", "no causal LM at './nowhere': there is no such folder"),
         ("model.path=.", "no causal LM at '.': the folder has no weights"),
+        ("run.folder=/proc/nowhere", "run.folder: cannot write to /proc/nowhere"),
         ("run.device=foo", "run.device: torch cannot compute on 'foo'"),
         ("run.device=cuda:99", "run.device: torch cannot compute on 'cuda:99'"),
         ("engine.address=unix:/nowhere.sock", "/nowhere.sock"),
@@ -257,7 +258,6 @@ def test_what_is_missing_is_one_line_and_leaves_nothing(
 ) -> None:
     """Looked at before a folder is made; exit code 2."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     arguments = ["--set", override] + ([] if "address" in override else ["--set", "engine.address=unix:/elsewhere.sock"])
     assert main(arguments) == 2
     message = capsys.readouterr().err.strip()
