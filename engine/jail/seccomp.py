@@ -34,8 +34,9 @@ _DESCRIPTOR_COMMANDS = (
 _LOCKS = (fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_OFD_SETLK, fcntl.F_OFD_SETLKW)
 _DEVICE_COMMANDS = (0x5450, 0x5451, 0x5421, 0x541B)
 """FIO{NCLEX,CLEX,NBIO,NREAD}."""
-_PROCESS_OPTIONS = (1, 2, 3, 4, 15, 16, 23, 29, 30, 36, 37, 38, 39, 0x53564D41)
-"""PR_{SET,GET}_{PDEATHSIG,DUMPABLE,NAME,TIMERSLACK,CHILD_SUBREAPER,NO_NEW_PRIVS}, PR_CAPBSET_READ, PR_SET_VMA."""
+_PROCESS_OPTIONS = (1, 2, 3, 4, 15, 16, 23, 29, 30, 36, 37, 38, 39)
+"""PR_{SET,GET}_{PDEATHSIG,DUMPABLE,NAME,TIMERSLACK,CHILD_SUBREAPER,NO_NEW_PRIVS}, PR_CAPBSET_READ."""
+_MADV_MERGEABLE, _MAP_HUGETLB, _MFD_HUGETLB = 12, 0x40000, 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,14 @@ _DECIDED = {
     "ioctl": _allowed(1, _DEVICE_COMMANDS, errno.ENOTTY),
     "prctl": _allowed(0, _PROCESS_OPTIONS, errno.EINVAL),
     "setrlimit": _Decision(0, {resource.RLIMIT_CORE: errno.EPERM}, _ALLOW),
+    "madvise": _Decision(2, {_MADV_MERGEABLE: errno.EINVAL}, _ALLOW),  # pages that are merged tell that somebody has the same
 }
+_WITHOUT = {
+    "clone": (0, _NAMESPACES, errno.EPERM),
+    "mmap": (3, _MAP_HUGETLB, errno.ENOMEM),  # huge pages come from a pool of the host's, which is in no memory account
+    "memfd_create": (1, _MFD_HUGETLB, errno.EINVAL),
+}
+"""The argument of each that may have none of some bits, and what is answered where it has."""
 _SAID_TO_BE_DONE = ("fsync", "fdatasync", "sync_file_range", "msync", "fadvise64", "flock")
 """On a library of the host they write to disks, drop what others need, or keep others waiting. Locks are in no memory account."""
 
@@ -88,9 +96,10 @@ def slot_filter(machine: str | None = None) -> bytes:
         _jump(_JUMP_EQUAL, architecture.audit, 1, 0),
         _jump(_RETURN, _KILL),
         _jump(_LOAD, _NUMBER),
-        *_only(numbers["clone"], [_load(0), _jump(_JUMP_SET, _NAMESPACES, 0, 1), _answer(errno.EPERM), _answer(_ALLOW)]),
         *_only(numbers["prlimit64"], _UNLESS_IT_SETS_THE_CORE_LIMIT),
     ]
+    for name, (argument, bits, answer) in _WITHOUT.items():
+        head += _only(numbers[name], [_load(argument), _jump(_JUMP_SET, bits, 0, 1), _answer(answer), _answer(_ALLOW)])
     for name, decision in _DECIDED.items():
         values = decision.answers.items()
         known = [step for value, answer in values for step in (_jump(_JUMP_EQUAL, value, 0, 1), _answer(answer))]

@@ -167,6 +167,15 @@ def test_neither_sockets_nor_processes_take_filters(machine):
     assert (machine.call("prctl", 22, 2), machine.call("prctl", 35), machine.call("prctl", 15)) == ("EINVAL", "EINVAL", ALLOW)
 
 
+def test_pages_are_neither_huge_nor_merged(machine):
+    """Huge ones are in no memory account; how many were merged is what another program has, too."""
+    assert machine.call("mmap", 0, 1 << 21, 3, 0x40022) == "ENOMEM"
+    assert machine.call("memfd_create", 1, 5) == "EINVAL"
+    assert machine.call("madvise", 4096, 4096, 12) == "EINVAL"
+    assert (machine.call("mmap", 0, 1 << 21, 3, 0x22), machine.call("memfd_create", 1, 3)) == (ALLOW, ALLOW)
+    assert machine.call("madvise", 4096, 4096, 4) == ALLOW
+
+
 @pytest.mark.parametrize("address", [1, 1 << 32, 0xFFFF_0000_0000])
 def test_the_limit_of_cores_can_be_asked_for_and_not_set(machine, address):
     assert machine.call("prlimit64", 0, 4, address) == "EPERM"
