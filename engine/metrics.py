@@ -1,14 +1,19 @@
 """What an engine counts, as Prometheus reads it: http://HOST:PORT/metrics, where the configuration names an address.
 
 Nothing is counted for its sake: each look asks the pool. It is answered by a thread of its own, so also while the engine is busy.
+Of these there are few, and none waits long: threads and descriptors are the engine's.
 """
 
 import contextlib
 import dataclasses
+import socket
+import threading
 from collections.abc import Iterator
-from typing import Protocol
+from socketserver import ThreadingMixIn
+from typing import Any, Protocol
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -22,6 +27,11 @@ _MEANING = {
     "second_runs": "Programs that ran once more since their slot broke.",
     "infrastructure_errors": "Programs without a verdict: their second slot broke too, or none became free in time.",
 }
+
+
+_LOOKS_AT_ONCE = 8
+_PATIENCE_S = 1.0
+"""How long nothing of a look may arrive."""
 
 
 class Counting(Protocol):
@@ -46,6 +56,37 @@ class _PoolCollector(Collector):
             yield CounterMetricFamily(f"rrtf_{name}", _MEANING[name], value=count)
 
 
+class _Handler(WSGIRequestHandler):
+    timeout = _PATIENCE_S
+
+    def log_message(self, *_: object) -> None:
+        """Looks are not worth a line in the log."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: TcpAddress) -> None:
+        host = address.host.strip("[]")
+        self.address_family, *_ = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
+        self._places = threading.BoundedSemaphore(_LOOKS_AT_ONCE)
+        super().__init__((host, address.port), _Handler)
+
+    def verify_request(self, *_: object) -> bool:
+        """Whether there is a place for another look; else its connection is closed."""
+        return self._places.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, *_: object) -> None:
+        """Who goes away is not worth a line either."""
+
+
 @contextlib.contextmanager
 def told(pool: Counting, listen: str) -> Iterator[None]:
     """The pool's counts can be read at `listen`, host:port, for as long as this is open. Raises CannotListen."""
@@ -55,9 +96,12 @@ def told(pool: Counting, listen: str) -> Iterator[None]:
         address = parse_address(listen)
         if not isinstance(address, TcpAddress):
             raise ValueError("is no host:port")
-        server, thread = start_http_server(address.port, address.host.strip("[]"), registry)
+        server = _Server(address)
     except (OSError, ValueError) as error:
         raise CannotListen(f"cannot give out metrics at {listen}: {error}; choose another address for metrics") from error
+    server.set_app(make_wsgi_app(registry))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
         yield
     finally:

@@ -1,6 +1,8 @@
 """What Prometheus reads of an engine, over a real socket."""
 
+import contextlib
 import socket
+import threading
 import urllib.request
 from dataclasses import dataclass
 
@@ -55,6 +57,17 @@ def test_the_address_is_free_again_afterwards(address):
     for _ in range(2):
         with told(Pool(Counts(), 1, 0), address):
             assert read(address)["rrtf_slots"] == 1
+
+
+def test_who_connects_and_says_nothing_takes_little(address):
+    """No more than a few threads, and none of them for long: all connections are closed by the engine."""
+    with told(Pool(Counts(), 1, 0), address), contextlib.ExitStack() as silent:
+        before = threading.active_count()
+        host, _, port = address.rpartition(":")
+        connections = [silent.enter_context(socket.create_connection((host, int(port)))) for _ in range(50)]
+        assert connections[-1].recv(1) == b""  # all others have been looked at before
+        assert threading.active_count() <= before + 8
+        assert {connection.recv(1) for connection in connections} == {b""}
 
 
 @pytest.mark.parametrize("listen", ["unix:/tmp/metrics", "nowhere", "host.invalid:1"])
