@@ -389,6 +389,9 @@ WELL_FORMED = {
     "exception": ["exception", "ValueError", []],
     "namedtuple": ["namedtuple", "P", ["x"], [1]],
     "numpy": ["numpy", "<i8", None, "AAAAAAAAAAA="],
+    "ndarray": ["ndarray", "<i8", [1], "AAAAAAAAAAA="],
+    "path": ["path", "PurePosixPath", "a/b"],
+    "UUID": ["UUID", "0x5"],
     "deque": ["deque", [], None],
     "OrderedDict": ["OrderedDict", [], []],
     "Counter": ["Counter", [], []],
@@ -418,7 +421,7 @@ def test_plain_data_has_no_other_kinds(kind):
     """They decode elsewhere; where only plain data may stand each is refused by its kind."""
     peer = FakePeer(*TRUSTED)
     peer.export(len)
-    if kind != "numpy" or numpy is not None:
+    if kind not in ("numpy", "ndarray") or numpy is not None:
         Decoder([WELL_FORMED[kind]], peer, [[]])
     with pytest.raises(Malformed, match="only plain data"):
         Decoder([WELL_FORMED[kind]], peer, [[]], plain=True)

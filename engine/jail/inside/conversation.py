@@ -8,25 +8,34 @@ A frame is four bytes of length and a JSON object. A request is
 Whoever waits for a reply answers the requests that come meanwhile, so calls nest like calls do. A reply is
 
     {"ok": atom, "rows": table, "changed": [[n, row], ...]}      row n of the request's table changed in place
-    {"raised": [name, names of its bases], "args": atoms, "rows": table, "changed": ..., "text": str, "trace": str}
+    {"raised": lineage, "args": atoms, "fields": {name: atom}, "cause": atom, "rows": table, "changed": as above,
+     "text": str, "trace": str, "kind": number of a class of the other side's, "mine" or "yours": number of the exception}
+
+A lineage is [name, lineages of the bases that are exceptions, module].
 
 Data crosses by value (encoding.py). Other objects stay where they are: each side numbers those it has handed out ("mine")
-and holds a `Proxy` for those it was handed; a proxy that goes back is "yours". Subclasses say what they let the other side do.
+and holds one `Proxy` for each that it was handed; a proxy that goes back is "yours". An exception is made anew, but one that
+comes back is itself. Threads take turns. Subclasses say what they let the other side do.
 """
 
 import collections
+import contextlib
 import json
 import operator
 import socket
 import struct
+import sys
+import threading
 from typing import Any
 
-from .decoding import MUTABLE_KINDS, Decoder, Malformed, untrusted
+from .decoding import MUTABLE_KINDS, Decoder, Malformed, set_free_field, untrusted
 from .encoding import BUILTIN_TYPES, Encoder, Row, instance_fields
-from .proxies import Proxy, proxy_of
+from .proxies import Proxy, proxy_of, special_methods_of
 
 _LENGTH = struct.Struct("!I")
 _FRAME_BYTES = 1 << 28
+_LIBRARIES = (sys.stdlib_module_names | {"numpy"}) - {"unittest"}
+"""Whose exceptions arrive as what they are, where tests know them; those of unittest would say how a test went."""
 
 
 class Gone(BaseException):
@@ -43,6 +52,9 @@ class Conversation:
         self.used = False
         """Whether this side did anything with an object of the other side's since this was last set to False."""
         self._socket = sock
+        self._turn = threading.RLock()
+        self._proxies: dict[tuple[int, bool], Proxy] = {}
+        self._raised: list[Exception] = []
         self._mine: dict[int, object] = {}
         self._number_of: dict[int, int] = {}
         self._stand_ins: dict[str, type[Exception]] = {}
@@ -56,8 +68,9 @@ class Conversation:
         named = {name: encoder.encode(value) for name, value in kwargs.items()}
         message = {"op": op, "args": atoms, "kwargs": named, "rows": encoder.rows}
         try:
-            self._send(message)
-            result, raised = self._reply(encoder)
+            with self._turn:
+                self._send(message)
+                result, raised = self._reply(encoder)
         except (Malformed, OSError) as error:
             self.gone = True
             raise Gone(f"{type(error).__name__}: {error}") from None
@@ -91,7 +104,7 @@ class Conversation:
             self._mine[number] = item
         if isinstance(item, type) and issubclass(item, Exception):
             return ["mine", number, "exception", *_lineage(item)]
-        return ["mine", number, "callable" if callable(item) else "object", type(item).__name__, []]
+        return ["mine", number, "callable" if callable(item) else "object", type(item).__name__, special_methods_of(type(item))]
 
     def resolve(self, row: Row) -> object:
         kind, number = row[:2]
@@ -99,13 +112,16 @@ class Conversation:
             return self._mine[number]
         if kind != "mine" or type(number) is not int:
             raise Malformed(f"a row of unknown kind {str(kind)[:40]!r}")
-        _, _, what, name, bases = row
+        _, _, what, name, *more = row
         if what == "exception":
-            kind = self._exception_class(name, bases)
+            kind = self._exception_class(name, *more)
             if kind is self._stand_ins.get(name):
                 self._stands_for[kind] = number
             return kind
-        return proxy_of(self, number, str(name), is_callable=what == "callable")
+        key = number, what == "callable"
+        if key not in self._proxies:
+            self._proxies[key] = proxy_of(self, number, str(name), *more, is_callable=what == "callable")
+        return self._proxies[key]
 
     # One exchange
 
@@ -142,28 +158,53 @@ class Conversation:
         except Exception as error:
             encoder = Encoder(self, known)
             reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
+            reply |= {"kind": self._stands_for.get(type(error)), **self._number(error)}
             try:
-                reply |= {"args": [encoder.encode(arg) for arg in _args(error)], "changed": _changes(before, encoder)}
+                reply |= {**_parts(error, encoder), "changed": _changes(before, encoder)}
             except TypeError:
                 encoder = Encoder(self)
         reply["rows"] = encoder.rows
         self._send(reply)
 
+    def _number(self, error: Exception) -> dict[str, int]:
+        """What tells the other side which exception it is, should it come back."""
+        if (number := error.__dict__.get("_number")) is not None:
+            return {"yours": number}
+        self._raised.append(error.with_traceback(None))  # which would keep alive whatever the frames on its way held
+        return {"mine": len(self._raised) - 1}
+
     def _exception(self, message: dict[str, Any], decoder: Decoder) -> Exception:
-        name, bases = message["raised"]
-        kind, args, text = self._exception_class(name, bases), decoder.values(message.get("args", [])), str(message["text"])
-        error = _instance_of(kind, args) or _instance_of(kind, [text]) or Exception(text)
-        error.__dict__.update(_text=text, _trace=str(message.get("trace", "")))
+        trace, number = str(message.get("trace", "")), message.get("yours")
+        if type(number) is int and 0 <= number < len(self._raised):
+            error = self._raised[number]
+            error.__dict__["_trace"] = trace
+            return error
+        args, text = decoder.values(message.get("args", [])), str(message["text"])
+        error = self._of_own_class(message.get("kind"), args) or _instance_of(
+            self._exception_class(*message["raised"]), args, text
+        )
+        for name, atom in message.get("fields", {}).items():
+            set_free_field(error, name, decoder.value(atom))
+        cause = decoder.value(message.get("cause"))
+        error.__cause__ = cause if isinstance(cause, Exception) else None
+        error.__dict__.update(_text=text, _trace=trace, _number=message.get("mine"))
         return error
 
-    def _exception_class(self, name: Any, bases: Any) -> type[Exception]:
-        for known in (BUILTIN_TYPES.get(name), self.classes.get(name), self._stand_ins.get(name)):
+    def _of_own_class(self, number: Any, args: list[Any]) -> Exception | None:
+        """An exception of a class that was handed out, made as that class makes them."""
+        kind = self._mine.get(number)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            with contextlib.suppress(Exception):
+                return kind(*args)
+        return None
+
+    def _exception_class(self, name: Any, bases: Any, module: Any) -> type[Exception]:
+        for known in (BUILTIN_TYPES.get(name), self.classes.get(name), _library_class(module, name), self._stand_ins.get(name)):
             if known is not None and issubclass(known, Exception):
                 return known
-        base = next((BUILTIN_TYPES[item] for item in bases if item in BUILTIN_TYPES), Exception)
-        if not issubclass(base, Exception):
-            raise Malformed(f"{str(name)[:40]} is no exception")
-        return self._stand_ins.setdefault(name, type(str(name), (base,), {"__str__": _text_or_args}))
+        parents = [self._exception_class(*base) for base in bases] or [Exception]
+        stand_in: type[Exception] = type(str(name), tuple(dict.fromkeys(parents)), {"__str__": _text_or_args})
+        return self._stand_ins.setdefault(name, stand_in)
 
     # The socket
 
@@ -215,7 +256,27 @@ def _check_change(sent: Encoder, number: Any, row: Row) -> None:
 
 
 def _lineage(kind: type) -> list[Any]:
-    return [kind.__name__, [base.__name__ for base in kind.__mro__[1:]]]
+    module = str(getattr(kind, "__module__", ""))
+    bases = () if module == "builtins" else kind.__bases__
+    return [kind.__name__, [_lineage(base) for base in bases if issubclass(base, Exception)], module]
+
+
+def _library_class(module: Any, name: Any) -> Any:
+    """An exception of a library that is imported here, None for all else."""
+    if type(module) is not str or module.partition(".")[0] not in _LIBRARIES or module not in sys.modules:
+        return None
+    item = vars(sys.modules[module]).get(name)
+    return item if isinstance(item, type) and issubclass(item, Exception) else None
+
+
+def _parts(error: Exception, encoder: Encoder) -> dict[str, Any]:
+    """What an exception holds. Raises TypeError where something in it cannot cross."""
+    fields = {name: value for name, value in error.__dict__.items() if not name.startswith("_") or name == "__notes__"}
+    return {
+        "args": [encoder.encode(arg) for arg in _args(error)],
+        "fields": {name: encoder.encode(value) for name, value in fields.items()},
+        "cause": encoder.encode(error.__cause__),
+    }
 
 
 def _args(error: BaseException) -> tuple[Any, ...]:
@@ -236,11 +297,11 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _instance_of(kind: type[Exception], args: list[Any]) -> Exception | None:
-    try:
-        return kind(*args) if kind.__module__ == "builtins" else kind.__new__(kind, *args)
-    except TypeError:  # a class whose arguments are fixed, such as UnicodeDecodeError
-        return None
+def _instance_of(kind: type[Exception], args: list[Any], text: str) -> Exception:
+    for given in (args, [text]):
+        with contextlib.suppress(TypeError):  # a class whose arguments are fixed, such as UnicodeDecodeError
+            return kind(*given) if kind.__module__ == "builtins" else kind.__new__(kind, *given)
+    return Exception(text)
 
 
 def _changes(before: list[tuple[int, Any, list[Any]]], encoder: Encoder) -> list[list[Any]]:
@@ -254,6 +315,8 @@ def _look(item: Any) -> list[Any]:
         return [*item.keys(), *item.values()]
     if isinstance(item, (bytearray, set)):
         return [bytes(item)] if isinstance(item, bytearray) else [frozenset(item)]
+    if type(item).__module__ == "numpy":
+        return [item.tobytes()]
     if isinstance(item, (list, collections.deque)):
         return list(item)
     return [part for pair in instance_fields(item).items() for part in pair]

@@ -18,7 +18,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from .encoding import BUILTIN_TYPES, NUMPY_KINDS, PLAIN_KINDS, Peer, Row, instance_fields
+from .encoding import BUILTIN_TYPES, NUMPY_KINDS, PATHS, PLAIN_KINDS, Peer, Row, instance_fields
 
 _SCALARS = frozenset((type(None), bool, int, float, str))
 _ODD_KEYS = 4096
@@ -174,6 +174,8 @@ class Decoder:
         elif kind == "set":
             target.clear()
             target.update(self.keys(row[1]))
+        elif kind == "ndarray":
+            target[...] = _numpy(self, row)
         elif kind == "deque":
             target.clear()
             target.extend(self.values(row[1]))
@@ -212,17 +214,39 @@ _SET = object.__setattr__
 
 
 def _set_field(target: object, name: Any, value: object) -> None:
-    if type(name) is not str or name.startswith("__") or _runs_code(type(target), name):
+    if type(name) is not str or name.startswith("__"):
         raise Malformed(f"{str(name)[:40]!r} is no name of a field")
+    found = found_in_class(type(target), name)
+    if type(found) is functools.cached_property:  # to be computed anew
+        return
+    if (runs_code(found) or hides_code(found)) and name not in getattr(type(target), "__dataclass_fields__", ()):
+        raise Malformed(f"{name[:40]!r} is no name of a field")
     _SET(target, name, value)
 
 
-def _runs_code(kind: type, name: str) -> bool:
-    """Whether setting that attribute calls something of the class, as with a property, or would hide one of its methods."""
-    found = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
-    if type(found) is types.MemberDescriptorType:  # a slot
-        return False
-    return hasattr(type(found), "__set__") or hasattr(type(found), "__get__") or callable(found)
+def set_free_field(target: BaseException, name: Any, value: object) -> None:
+    """Set an attribute of an exception, unless its class does something with it. Notes only as what they are: text."""
+    if name == "__notes__" and type(value) is list and set(map(type, value)) == {str}:
+        target.__notes__ = value
+    elif type(name) is str and not name.startswith("_"):
+        found = found_in_class(type(target), name)
+        if not runs_code(found) and not hides_code(found):
+            _SET(target, name, value)
+
+
+def found_in_class(kind: type, name: str) -> Any:
+    """What a class or a base of it holds under a name, None where there is no such thing."""
+    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+
+
+def runs_code(found: Any) -> bool:
+    """Whether setting that attribute of a class calls something of the class, as with a property; a slot is but a place."""
+    return hasattr(type(found), "__set__") and type(found) is not types.MemberDescriptorType
+
+
+def hides_code(found: Any) -> bool:
+    """Whether an attribute of an instance would hide a method of the class."""
+    return not hasattr(type(found), "__set__") and (hasattr(type(found), "__get__") or callable(found))
 
 
 def _class_named(decoder: Decoder, name: Any) -> type:
@@ -242,7 +266,7 @@ def _member(decoder: Decoder, row: Row) -> object:
     kind = _class_named(decoder, row[1])
     if not issubclass(kind, enum.Enum):
         raise Malformed("not an enum")
-    return kind[row[2]]
+    return kind(row[2]) if issubclass(kind, enum.Flag) and type(row[2]) is int else kind[row[2]]
 
 
 def _namedtuple(decoder: Decoder, row: Row) -> object:
@@ -279,6 +303,20 @@ def _numpy(decoder: Decoder, row: Row) -> object:
         raise Malformed("not an array of plain data")
     array = numpy.frombuffer(base64.b64decode(data, validate=True), dtype=dtype)
     return array[0] if shape is None else array.reshape(shape).copy()
+
+
+def _path(decoder: Decoder, row: Row) -> object:
+    import pathlib  # large, and rarely used
+
+    if row[1] not in PATHS or type(row[2]) is not str:
+        raise Malformed("not a path")
+    return getattr(pathlib, row[1])(row[2])
+
+
+def _uuid(decoder: Decoder, row: Row) -> object:
+    import uuid  # as well
+
+    return uuid.UUID(int=int(row[1], 16))
 
 
 def _exception(decoder: Decoder, row: Row) -> object:
@@ -340,6 +378,9 @@ _LEAVES: dict[str, Any] = {
     "type": lambda decoder, row: BUILTIN_TYPES[row[1]],
     "member": _member,
     "numpy": _numpy,
+    "ndarray": _numpy,
+    "path": _path,
+    "UUID": _uuid,
     "known": lambda decoder, row: decoder._known[row[1]],
 }
-MUTABLE_KINDS = frozenset(_EMPTY)
+MUTABLE_KINDS = frozenset(_EMPTY) | {"ndarray"}

@@ -27,6 +27,7 @@ type Row = list[Any]
 PLAIN_KINDS = frozenset(("list", "tuple", "set", "frozenset", "dict", "bytearray", "scalar", "int", "complex", "bytes"))
 """Kinds of built-in data: all that may leave a jail."""
 NUMPY_KINDS = "biufcSUmM"
+PATHS = frozenset(("PurePath", "PurePosixPath", "PureWindowsPath", "PosixPath"))
 BUILTIN_TYPES = {name: item for name, item in vars(builtins).items() if isinstance(item, type)}
 _HUGE = 1 << 256
 _HEAP_TYPE = 1 << 9
@@ -112,8 +113,10 @@ class Encoder:
             return row
         if self._peer.classes.get(kind.__name__) is kind and (issubclass(kind, enum.Enum) or _is_made_empty(kind)):
             return self._instance(value)
-        if getattr(kind, "__module__", "") == "numpy" and (array := _numpy_row(value)) is not None:
-            return array
+        if (library := _LIBRARIES.get(str(getattr(kind, "__module__", "")).partition(".")[0])) and (
+            found := library(value)
+        ) is not None:
+            return found
         if issubclass(kind, tuple) and isinstance(fields := getattr(kind, "_fields", None), tuple):
             return ["namedtuple", kind.__name__, list(fields), self.atoms(tuple.__iter__(value))]
         if isinstance(value, type) and BUILTIN_TYPES.get(value.__name__) is value:
@@ -129,7 +132,7 @@ class Encoder:
     def _instance(self, value: Any) -> Row:
         kind = type(value)
         if isinstance(value, enum.Enum):
-            return ["member", kind.__name__, value.name]
+            return ["member", kind.__name__, value.value if isinstance(value, enum.Flag) else value.name]
         fields = instance_fields(value)
         return ["instance", kind.__name__, list(fields), self.atoms(fields.values())]
 
@@ -155,7 +158,18 @@ def _numpy_row(value: Any) -> Row | None:
     if not isinstance(value, (numpy.ndarray, numpy.generic)) or value.dtype.kind not in NUMPY_KINDS:
         return None
     data = base64.b64encode(numpy.ascontiguousarray(value).tobytes()).decode()
-    return ["numpy", value.dtype.str, None if isinstance(value, numpy.generic) else list(value.shape), data]
+    if isinstance(value, numpy.generic):
+        return ["numpy", value.dtype.str, None, data]
+    return ["ndarray", value.dtype.str, list(value.shape), data]
+
+
+def _path_row(value: Any) -> Row | None:
+    name = type(value).__name__
+    return ["path", name, str(value)] if getattr(sys.modules["pathlib"], name, None) is type(value) and name in PATHS else None
+
+
+def _uuid_row(value: Any) -> Row | None:
+    return ["UUID", hex(value.int)] if type(value) is sys.modules["uuid"].UUID else None
 
 
 def _defaultdict_row(encoder: Encoder, value: collections.defaultdict[Any, Any]) -> Row:
@@ -189,6 +203,8 @@ def _offset_in_us(offset: datetime.timedelta | None) -> int | None:
     return None if offset is None else offset // datetime.timedelta(microseconds=1)
 
 
+_LIBRARIES = {"numpy": _numpy_row, "pathlib": _path_row, "uuid": _uuid_row}
+"""What writes values of modules that few programs import."""
 _WRITERS: dict[type, Any] = {
     int: _text("int", hex),
     complex: lambda encoder, value: ["complex", value.real, value.imag],

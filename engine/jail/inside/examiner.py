@@ -22,8 +22,9 @@ from typing import Any, NoReturn
 from . import conversation, proxies
 from .candidate import errno_of
 from .conversation import Conversation, Gone
+from .decoding import found_in_class, hides_code
 from .encoding import Row
-from .operations import BETWEEN, OPERATIONS
+from .operations import ALONE, BETWEEN, OPERATIONS
 from .proxies import FAILED_TEST, CallableProxy
 
 COUNTERS = struct.Struct("=II")
@@ -36,6 +37,26 @@ _TRACE_CHARS = 8_000
 _FAILURES = 100
 _OWN_FILES = {__file__, conversation.__file__, proxies.__file__}
 _NO_THREAD = "can't start new thread"
+_OPEN = frozenset({*ALONE, *BETWEEN, "bool", "str", "repr", "format", "copy", "deepcopy"}) - {"isinstance"}
+"""What operators and built-in functions do with an object."""
+_OPEN_CLASSES = {
+    "_io": {"StringIO", "BytesIO"},
+    "unittest.mock": {"Mock", "MagicMock", "NonCallableMock", "NonCallableMagicMock"},
+    "random": {"Random"},
+    "types": {"SimpleNamespace"},
+    "re": {"Pattern", "Match"},
+    "array": {"array"},
+    "queue": {"Queue", "LifoQueue", "PriorityQueue"},
+    "_thread": {"lock", "RLock"},
+    "threading": {"Event", "Condition", "Semaphore"},
+}
+_TOLD = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
+"""What a function tells of itself: decorators make use of it."""
+_NAMES = {
+    **dict.fromkeys((types.FunctionType, types.BuiltinFunctionType, types.MethodType), _TOLD),
+    types.GeneratorType: {"send", "throw", "close"},
+}
+"""Attributes that the program may read, of what is closed to it otherwise."""
 
 
 class Findings:
@@ -149,14 +170,36 @@ class ExaminerSide(Conversation):
             raise TypeError("the target was never handed out")
         if op == "call" and callable(target):
             return target(*args[1:], **kwargs)
-        if op in ("iter", "next", "len", "getitem") and len(args) <= 2:
+        if op == "hash" and not _is_open(target):
+            return self._number_of[id(target)]
+        if op in ("str", "repr") and not _is_open(target):
+            return f"<{type(target).__name__}>"
+        if _may(op, target, args):
             return OPERATIONS[op](*args)
+        # an AttributeError is what libraries such as functools expect of an object that lacks something
+        refusal = AttributeError if op == "getattr" else TypeError
+        asked = args[1] if op == "getattr" else op
+        raise refusal(f"{asked} is not for the program to ask of a {type(target).__name__}")
+
+
+def _is_open(target: object) -> bool:
+    """Whether it is of the tests' own classes, or of a library's that lead nowhere else."""
+    kind = type(target)
+    return kind.__module__ == "tests" or kind.__name__ in _OPEN_CLASSES.get(kind.__module__, ())
+
+
+def _may(op: str, target: object, args: list[Any]) -> bool:
+    """Whether the program may do that to what it was handed: to an open object all but what is private or hides a method."""
+    if not _is_open(target):
         if op == "getattr":
-            if type(target).__module__ == "tests" and not str(args[1]).startswith("_"):
-                return getattr(target, args[1])
-            # what libraries such as functools expect of an object that lacks it
-            raise AttributeError(f"{args[1]} is not for the program to ask of a {type(target).__name__}")
-        raise TypeError(f"{op} is not for the program to ask of a {type(target).__name__}")
+            return args[1] in _NAMES.get(type(target), ())
+        return (op in ("iter", "next", "len", "getitem", "bool") and len(args) <= 2) or (
+            op in ("eq", "ne") and type(target) in _NAMES
+        )
+    if op in ("getattr", "setattr", "delattr"):
+        name = str(args[1])
+        return not name.startswith("_") and (op == "getattr" or not hides_code(found_in_class(type(target), name)))
+    return op in _OPEN
 
 
 def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn:
@@ -204,7 +247,10 @@ def _prepare(work: dict[str, Any], findings: Findings, side: ExaminerSide) -> tu
     names = module.__dict__
     prompt_code, test_code = marshal.loads(work["prepared"])
     exec(prompt_code, names)
+    # The prompt may begin what the program is to write: of that, the program's is meant.
     side.classes = {name: item for name, item in names.items() if isinstance(item, type) and item.__module__ == "tests"}
+    for entry in work["entry_points"]:
+        side.classes.pop(entry, None)
     names[FINDINGS_NAME] = findings
     findings.quote(work["code"])
     return test_code, names

@@ -1,5 +1,6 @@
 """What can be asked for of an object on the other side, by the name of the operation."""
 
+import copy
 import operator
 from typing import Any
 
@@ -43,6 +44,6 @@ BETWEEN: dict[str, Any] = {
 OPERATIONS: dict[str, Any] = {
     **ALONE,
     **BETWEEN,
-    **{item.__name__: item for item in (bool, str, repr, getattr, setattr, delattr)},
+    **{item.__name__: item for item in (bool, str, repr, format, getattr, setattr, delattr, copy.copy, copy.deepcopy)},
     "call": _call,
 }

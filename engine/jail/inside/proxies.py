@@ -1,15 +1,23 @@
 """What one side holds in place of an object that lives on the other side.
 
-A proxy asks the other side for everything, but for one thing: it never hands over what it is compared or combined
-with. `candidate(3) == 7` with a proxy on the left is False without asking, since the program would learn the 7 and decide by
-itself whether its answer is right. Two proxies may be compared with each other: that the program's own class decides, and the
-conversation remembers that it did (`delegated`). What is answered without asking is a use of the object all the same (`used`).
+A proxy asks the other side for everything, for what every object has as well, such as a docstring. But it never hands over
+what it is compared or combined with. `candidate(3) == 7` with a proxy on the left is False without asking, since the program
+would learn the 7 and decide by itself whether its answer is right. Two proxies may be compared with each other: that the
+program's own class decides, and the conversation remembers that it did (`delegated`). What is answered without asking is a use of
+the object all the same (`used`).
 """
 
+import functools
+import types
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from .operations import ALONE, BETWEEN
 
+_OWN = frozenset({"__class__", "__call__", "__copy__", "__deepcopy__"})
+"""What a proxy answers by itself, since the interpreter or a library acts on what it is told."""
+_CLASSES: dict[str, type] = {"generator": types.GeneratorType}
+"""Built-in classes that tests ask for by isinstance()."""
 _ADDRESSES = frozenset({"__array_interface__", "__array_struct__"})
 """Where numpy finds the memory of an array: an address means another thing in another process."""
 
@@ -27,16 +35,17 @@ class Asker(Protocol):
 
 
 class Proxy:
-    """An object of the other side. Parameters are positional and names start with an underscore: the object may use any."""
+    """An object of the other side. Parameters are positional: the object may use any name."""
 
-    __slots__ = ("_conversation", "_name", "_number")
+    __slots__ = ("_conversation", "_number")
 
-    def __init__(self, conversation: Asker, number: int, name: str, /) -> None:
+    def __init__(self, conversation: Asker, number: int, /) -> None:
         object.__setattr__(self, "_conversation", conversation)
         object.__setattr__(self, "_number", number)
-        object.__setattr__(self, "_name", name)
 
-    def __getattr__(self, name: str, /) -> Any:
+    def __getattribute__(self, name: str, /) -> Any:
+        if name in _OWN:
+            return object.__getattribute__(self, name)
         if name in _ADDRESSES:
             raise AttributeError(name)
         return _ask(self, "getattr", name)
@@ -50,7 +59,7 @@ class Proxy:
     @property  # type: ignore[misc]  # nobody may set it
     def __class__(self) -> Any:
         _conversation_of(self).used = True  # isinstance() asks for this where the type alone does not say yes
-        return type(self)
+        return _CLASSES.get(type(self).__name__, type(self))
 
     def __eq__(self, other: object, /) -> Any:
         return True if self is other else _between(self, "eq", other)
@@ -61,14 +70,17 @@ class Proxy:
     def __instancecheck__(self, item: object, /) -> bool:
         return isinstance(item, Proxy) and bool(_ask(self, "isinstance", item))
 
-    def __exit__(self, kind: object, error: object, trace: object, /) -> Any:
-        if isinstance(error, BaseException) and _is_of_a_test(error):
-            _ask(self, "exit", None, None, None)  # a test that failed is not for the program to see, or to forgive
-            return False
-        return _ask(self, "exit", kind, error, None)  # a traceback leads to what the tests know
-
     def __bool__(self, /) -> bool:
         return bool(_ask(self, "bool"))
+
+    def __copy__(self, /) -> Any:
+        return _ask(self, "copy")
+
+    def __deepcopy__(self, copied: object, /) -> Any:
+        return _ask(self, "deepcopy")  # what was copied before is not for the other side to see
+
+    def __format__(self, spec: str, /) -> str:
+        return str(_ask(self, "format", spec))
 
     def __str__(self, /) -> str:
         return str(_ask(self, "str"))
@@ -120,12 +132,35 @@ def _between_proxies(op: str) -> Any:
     return method
 
 
-for _op in ALONE.keys() - {"exit"}:
-    setattr(Proxy, f"__{_op}__", _asking(_op))
-for _op in BETWEEN.keys() - {"eq", "ne", "isinstance"}:
-    setattr(Proxy, f"__{_op}__", _between_proxies(_op))
+def _exit(self: Proxy, kind: object, error: object, trace: object, /) -> Any:
+    if isinstance(error, BaseException) and _is_of_a_test(error):
+        _ask(self, "exit", None, None, None)  # a test that failed is not for the program to see, or to forgive
+        return False
+    return _ask(self, "exit", kind, error, None)  # a traceback leads to what the tests know
 
 
-def proxy_of(conversation: Asker, number: int, name: str, *, is_callable: bool) -> Proxy:
-    """A stand-in for object `number` of the other side, whose class is called `name`."""
-    return (CallableProxy if is_callable else Proxy)(conversation, number, name)
+_SPECIAL: dict[str, Any] = {
+    **{f"__{op}__": _asking(op) for op in ALONE},
+    **{f"__{op}__": _between_proxies(op) for op in BETWEEN.keys() - {"eq", "ne", "isinstance"}},
+    "__exit__": _exit,
+}
+
+
+def special_methods_of(kind: type) -> list[str]:
+    """Those that a stand-in for an instance has to have as well: they say what it is, such as an iterator."""
+    return [name for name in _SPECIAL if getattr(kind, name, None) is not None]
+
+
+def proxy_of(conversation: Asker, number: int, name: str, special: Iterable[str], *, is_callable: bool) -> Proxy:
+    """A stand-in for object `number` of the other side; its class has the name and the special methods of that one's class.
+
+    What can be called has all of them: that it does not do something is for the other side to say, and such a use to be noted.
+    """
+    kind = _class_with(name, frozenset(_SPECIAL if is_callable else special), CallableProxy if is_callable else Proxy)
+    proxy: Proxy = kind(conversation, number)
+    return proxy
+
+
+@functools.lru_cache(maxsize=256)
+def _class_with(name: str, special: frozenset[str], base: type[Proxy]) -> Any:
+    return type(name, (base,), {"__slots__": (), **{item: _SPECIAL[item] for item in special}})
