@@ -10,6 +10,7 @@ bounded, and believed no more than the process that could have written it.
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -161,7 +162,7 @@ class Slot:
             ours.setblocking(False)
             fds = {}
             for name in _FILES:
-                fds[name] = os.memfd_create(name)
+                fds[name] = _memory_file(name)
                 opened.callback(os.close, fds[name])
             process = _start(number, settings, group, {**fds, "control": theirs.fileno()})
             opened.pop_all()
@@ -328,6 +329,13 @@ class Slot:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _memory_file(name: str) -> int:
+    """One that no program can seal, which would hold for all that come later: where `vm.memfd_noexec` is set, others can be."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL)
+    return fd
 
 
 @lru_cache(maxsize=256)

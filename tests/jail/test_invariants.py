@@ -125,6 +125,24 @@ def test_nothing_of_a_program_reaches_another(jails, name):
         assert report.stdout == b"False\n", report
 
 
+SEALING = """
+import sys
+from engine.client import Client, Job, LocalEngine
+open("/proc/sys/vm/memfd_noexec", "w").write("1")
+with LocalEngine(slots=1) as engine, Client(engine.address) as client:
+    for program in sys.argv[1:]:
+        print(client.execute(Job(id="job", program=program)).stdout.decode(), end="")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/proc/sys/vm/memfd_noexec").exists(), reason="takes a setting of the host's")
+def test_streams_cannot_be_sealed_where_the_host_allows_it():
+    """In a pid namespace of its own, which has that setting for itself: else a sealed stdout is closed to all later programs."""
+    seals = "import fcntl\ntry: fcntl.fcntl(1, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)\nexcept PermissionError: print('refused')"
+    apart = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", SEALING, seals, "print('written')"]
+    assert subprocess.run(apart, stdout=subprocess.PIPE, timeout=60, check=True).stdout == b"refused\nwritten\n"
+
+
 LEAVES_MEMORY = {
     "names that the kernel remembers": (
         "import os, time\nnumber = 0\nwhile time.process_time() < 0.7:\n"
