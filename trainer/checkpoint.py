@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 
+type State = dict[str, Any]
+"""Weights and the optimizer's state, as whole tensors; in a file with the step and chance."""
+
 
 @dataclass(kw_only=True)
 class Checkpoints:
@@ -29,29 +32,22 @@ class Checkpoints:
     def __post_init__(self) -> None:
         self._written = self.now()
 
-    def restore(self, network: Any, optimizer: torch.optim.Optimizer) -> int:
-        """Brings both to where the checkpoint stands; gives the number of the step to go on with, 0 without a checkpoint."""
+    def read(self) -> State | None:
+        """What `save` wrote last."""
         if not self.path.exists():
-            return 0
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
-        trained = _trained(network)
-        with torch.no_grad():
-            for name, weights in state["weights"].items():
-                trained[name].copy_(weights)
-        optimizer.load_state_dict(state["optimizer"])
-        set_chance(state["chance"])
-        return int(state["step"])
+            return None
+        found: State = torch.load(self.path, map_location="cpu", weights_only=True)
+        return found
 
     def is_due(self, step: int) -> bool:
         late = (self.now() - self._written) * 1000 >= self.every_ms
         return step > 0 and (late or bool(self.every_steps and step % self.every_steps == 0))
 
-    def save(self, step: int, network: Any, optimizer: torch.optim.Optimizer, chance: dict[str, Any]) -> None:
+    def save(self, step: int, state: State, chance: dict[str, Any]) -> None:
         """`chance` is `chance_now()` from before the step."""
         beside = self.path.with_name(self.path.name + ".new")
-        state = {"step": step, "weights": _trained(network), "optimizer": optimizer.state_dict(), "chance": chance}
         with beside.open("wb") as file:
-            torch.save(state, file)
+            torch.save({"step": step, "chance": chance, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self.path)
@@ -70,5 +66,19 @@ def set_chance(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def _trained(network: Any) -> dict[str, torch.Tensor]:
+def trained(network: Any) -> dict[str, torch.Tensor]:
+    """The weights that are trained, by name."""
     return {name: weights.detach() for name, weights in network.named_parameters() if weights.requires_grad}
+
+
+def state_of(network: Any, optimizer: torch.optim.Optimizer) -> State:
+    """The training as it is now."""
+    return {"weights": trained(network), "optimizer": optimizer.state_dict()}
+
+
+def take_up(state: State, network: Any, optimizer: torch.optim.Optimizer) -> None:
+    """Brings both to where the state stands."""
+    weights = trained(network)
+    for name, values in state["weights"].items():
+        weights[name].copy_(values)
+    optimizer.load_state_dict(state["optimizer"])

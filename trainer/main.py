@@ -84,9 +84,10 @@ def _prepare_and_run(recipe: Recipe, screen: Screen) -> None:
 def _lead(recipe: Recipe, screen: Screen, crew: Crew) -> None:
     from trainer import preflight
     from trainer.execution import serve
+    from trainer.orders import ALONE
     from trainer.reconnection import reconnecting
 
-    screen.say("starting")
+    screen.say("starting" if crew is ALONE else f"starting {crew}")
     preflight.check_inputs(recipe)
     with serve(recipe.engine) as connect:
         preflight.check_engine(connect, recipe.engine)

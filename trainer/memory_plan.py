@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one key, on top of the recipe")
-    parser.add_argument("--gpus", type=int, default=1, help="that share the model (FSDP); default 1")
+    parser.add_argument("--gpus", type=int, default=1, help="that share out the weights (training.shard_weights); default 1")
     parser.add_argument("--gpu-gib", type=float, default=80, help="memory of one; default 80")
     parser.add_argument("--shape", type=Path, help="the model's configuration, where model.path is out of reach")
     return parser

@@ -15,10 +15,11 @@ from trainer.errors import TrainerError, TrainingError
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Objective
-from trainer.processes import Alone, Processes, Together, is_several
+from trainer.processes import Alone, Processes, Together, is_several, launcher_asks_for_shards
 from trainer.recipe import Lora, Recipe
 from trainer.records import RankedTask
 from trainer.seeds import derive_seed
+from trainer.sharding import Sharded
 from trainer.training import Schedule, train
 
 
@@ -39,6 +40,11 @@ class Crew:
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
 
+    def __str__(self) -> str:
+        processes = self._processes
+        holds = f", each with {processes.holds}" if isinstance(processes, Together) else ""
+        return f"{processes.size} processes{holds}"
+
     def carry_out(self, order: Order, model: LanguageModel, checkpoints: Checkpoints) -> Iterator[dict[str, float]]:
         """Trains the model in place; yields the metrics of each step."""
         if isinstance(self._processes, Together):
@@ -55,7 +61,7 @@ def lead_or_follow(recipe: Recipe) -> Iterator[Crew | None]:
     if not is_several():
         yield ALONE
         return
-    processes = Together(recipe.run.device)
+    processes = _together(recipe)
     if processes.rank:
         _follow(recipe, processes)
         yield None
@@ -66,6 +72,12 @@ def lead_or_follow(recipe: Recipe) -> Iterator[Crew | None]:
         processes.tell(None)
         raise
     processes.tell(None)
+
+
+def _together(recipe: Recipe) -> Together:
+    if recipe.training.shard_weights or launcher_asks_for_shards():
+        return Sharded(recipe.run.device, recipe.training.precision)
+    return Together(recipe.run.device)
 
 
 def untrained(recipe: Recipe, examples: tuple[RankedTask, ...]) -> LanguageModel:
@@ -97,7 +109,6 @@ def _follow(recipe: Recipe, processes: Together) -> None:
 def _carry_out(order: Order, model: LanguageModel, processes: Processes, checkpoints: Checkpoints) -> Iterator[dict[str, float]]:
     if order.lora:
         lora.attach(model, order.lora, order.seed)
-    kept = None if processes.is_sharded else checkpoints  # no process has all weights of a sharded model: it begins anew
     yield from train(
         model,
         order.examples,
@@ -106,5 +117,5 @@ def _carry_out(order: Order, model: LanguageModel, processes: Processes, checkpo
         order.seed,
         needs_reference=order.objective.needs_reference,
         processes=processes,
-        checkpoints=kept,
+        checkpoints=checkpoints,
     )

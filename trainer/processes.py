@@ -1,11 +1,10 @@
 """The processes that train together: one, or several that a launcher started (`torchrun`, `accelerate launch`).
 
-Each takes its share of a step's prompts and all end with the same weights. How the weights lie (copies, or shards with FSDP2) is
-accelerate's business and follows from its own configuration. The first process alone samples, runs programs and writes; the
-others wait for its orders (see trainer.orders).
+Each takes its share of a step's prompts and all end with the same weights. Here each has a copy of them; trainer.sharding has
+what shares them out. The first process alone samples, runs programs and writes; the others wait for its orders (see
+trainer.orders).
 """
 
-import copy
 import os
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
+from trainer.checkpoint import State, state_of, take_up
 from trainer.language_model import LanguageModel
 from trainer.logprobs import scorer_of
 
@@ -25,8 +25,6 @@ class Processes(Protocol):
 
     rank: int
     size: int
-    is_sharded: bool
-    """Whether each process holds a part of the weights only."""
 
     def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Makes the model one that is trained together; from here on its scorer is the only way to compute with it."""
@@ -40,6 +38,12 @@ class Processes(Protocol):
     def gather[Item](self, item: Item) -> list[Item]:
         """What each process gives, in the order of their ranks."""
 
+    def state(self, network: Any, optimizer: torch.optim.Optimizer) -> State:
+        """The training as a checkpoint holds it, whole in the first process; every process has to ask."""
+
+    def take_up(self, state: State, network: Any, optimizer: torch.optim.Optimizer) -> None:
+        """Brings both to where the state stands, which every process has."""
+
     def finish(self, model: LanguageModel) -> None:
         """Makes the model a plain one again; in the first process it has all weights."""
 
@@ -47,7 +51,7 @@ class Processes(Protocol):
 class Alone:
     """One process, and nothing in between."""
 
-    rank, size, is_sharded = 0, 1, False
+    rank, size = 0, 1
 
     def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         scorer_of(model)
@@ -62,28 +66,33 @@ class Alone:
     def gather[Item](self, item: Item) -> list[Item]:
         return [item]
 
+    def state(self, network: Any, optimizer: torch.optim.Optimizer) -> State:
+        return state_of(network, optimizer)
+
+    def take_up(self, state: State, network: Any, optimizer: torch.optim.Optimizer) -> None:
+        take_up(state, network, optimizer)
+
     def finish(self, model: LanguageModel) -> None:
         pass
 
 
 class Together:
-    """Several processes, through accelerate."""
+    """Several processes, each with a copy of the weights, through accelerate."""
+
+    holds = "a copy of the weights"
+    """What each of them has while it trains."""
 
     def __init__(self, device: str) -> None:
         from accelerate import Accelerator, InitProcessGroupKwargs
 
         self._accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
         self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
-        self.is_sharded = self._accelerator.state.distributed_type.value == "FSDP"
-        self._plain: tuple[Any, Any] | None = None
+        self.device: torch.device = self._accelerator.device
         self._scorer: torch.nn.Module | None = None
         self._talk = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
     def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        scorer = scorer_of(model)
-        if self.is_sharded and self.rank == 0:
-            self._plain = copy.deepcopy((model.network, model.adapters))
-        self._scorer, prepared = self._accelerator.prepare(scorer, optimizer)
+        self._scorer, prepared = self._accelerator.prepare(scorer_of(model), optimizer)
         model.scorer = self._scorer
         return prepared  # type: ignore[no-any-return] # accelerate's prepare is untyped
 
@@ -98,13 +107,13 @@ class Together:
         torch.distributed.all_gather_object(items, item, group=self._talk)
         return items
 
+    def state(self, network: Any, optimizer: torch.optim.Optimizer) -> State:
+        return state_of(network, optimizer)
+
+    def take_up(self, state: State, network: Any, optimizer: torch.optim.Optimizer) -> None:
+        take_up(state, network, optimizer)
+
     def finish(self, model: LanguageModel) -> None:
-        if self.is_sharded:
-            weights = self._accelerator.get_state_dict(model.scorer)
-            if self._plain is not None:
-                model.network, model.adapters = self._plain
-                model.network.load_state_dict({name.removeprefix("network."): weight for name, weight in weights.items()})
-                self._plain = None
         model.scorer = self._scorer = None
         self._accelerator.free_memory()
 
@@ -119,3 +128,8 @@ class Together:
 def is_several() -> bool:
     """Whether a launcher started more than this process."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def launcher_asks_for_shards() -> bool:
+    """`accelerate launch --use_fsdp` says so here; how they are made is trainer.sharding's business, none of its settings."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"

@@ -145,6 +145,8 @@ class Training(Section):
     """Tokens computed at once, in the supervised start as well; a step with more goes in parts. Less takes less memory."""
     precision: Precision = "float32"
     """Of matrix products while training; weights stay in model.dtype, and those that are trained should be float32."""
+    shard_weights: bool = False
+    """Several processes share out weights, gradients and moments (FSDP2) instead of holding a copy each."""
     recompute_activations: bool = False
     """Keep each layer's input only and compute the rest again (activation checkpointing): a third slower, far less memory."""
     learning_rate: Positive = 1.5e-3
@@ -192,6 +194,7 @@ _HOW: dict[str, set[str]] = {
     "openai": _OF_SERVERS,
     "ray": set(Ray.model_fields) - {"sampler"},
     "teacher": _OF_SERVERS,
+    "training": {"shard_weights"},
     "engine": {"address", "retry_ms"},
 }
 """Settings that say how a run is done and decide nothing about its end: a run may be continued with others."""

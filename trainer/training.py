@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from trainer.batches import deal, shuffled_by_length
-from trainer.checkpoint import Checkpoints, chance_now
+from trainer.checkpoint import Checkpoints, chance_now, set_chance
 from trainer.errors import TrainingError
 from trainer.forward import Loss, Metrics, Reference, forward, refer, tokens_of
 from trainer.language_model import LanguageModel
@@ -75,13 +75,14 @@ def train(
     plain = torch.optim.AdamW(weights, lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay)
     with _together(model, plain, schedule, processes) as optimizer:
         reference = _refer(model, tasks, schedule, processes) if needs_reference else None
-        first = checkpoints.restore(network, optimizer) if checkpoints else 0
+        first = _go_on(model, optimizer, processes, checkpoints)
         network.train()
         skipped = 0
         for step, batch in enumerate(_batches(tasks, schedule, seed)):
             if step < first:
                 continue
-            chance = chance_now() if checkpoints and checkpoints.is_due(step) else None
+            is_due, *_ = processes.gather(checkpoints is not None and checkpoints.is_due(step))  # by the clock of the first
+            chance = chance_now() if is_due else None
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step, steps)
             metrics = _backward(model, batch, loss_of, schedule, reference, processes)
@@ -91,11 +92,23 @@ def train(
             if skipped > schedule.skip_not_finite:
                 raise _not_finite(step, metrics["loss"], norm)
             if is_finite:
-                if checkpoints and chance and processes.rank == 0:
-                    checkpoints.save(step, network, optimizer, chance)
+                if checkpoints and chance:
+                    state = processes.state(network, optimizer)
+                    if processes.rank == 0:
+                        checkpoints.save(step, state, chance)
                 optimizer.step()
             optimizer.zero_grad()
             yield {"step": step, "gradient_norm": norm, "skipped": not is_finite, **metrics}
+
+
+def _go_on(model: LanguageModel, optimizer: torch.optim.Optimizer, processes: Processes, checkpoints: Checkpoints | None) -> int:
+    """The step to begin with: that of the checkpoint, where there is one."""
+    state = checkpoints.read() if checkpoints else None
+    if state is None:
+        return 0
+    processes.take_up(state, model.network, optimizer)
+    set_chance(state["chance"])
+    return int(state["step"])
 
 
 def _batches(tasks: Sequence[RankedTask], schedule: Schedule, seed: int) -> Iterator[list[RankedTask]]:

@@ -1,43 +1,94 @@
-"""Trains a model with whoever was launched along and writes what came of it: `-m tests.trainer.side_by_side FILE`."""
+"""Trains a model with whoever was launched along and writes what came of it.
 
+-m tests.trainer.side_by_side FOLDER copies       several models; with shards, each process holds a part of the weights
+-m tests.trainer.side_by_side FOLDER shards 3     one model with a checkpoint after every step; all processes are killed in step 3
+"""
+
+import os
+import signal
 import sys
+from pathlib import Path
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from tests.trainer import small
 from tests.trainer.test_training import TASKS, double_model
 from trainer import lora
+from trainer.checkpoint import Checkpoints
+from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Dpo, Objective, Rrtf
 from trainer.processes import Alone, Processes, Together, is_several
-from trainer.recipe import Lora
+from trainer.recipe import Lora, Precision
+from trainer.sharding import Sharded
 from trainer.training import train
 
 
-def outcome(objective: Objective, processes: Processes, *, adapters: bool) -> dict[str, object]:
-    """Two steps of all tasks, a third of which fits into one part; then the weights and the metrics."""
-    model = double_model()
-    if processes.rank:  # who follows takes over the weights of the first process
+def prepared(model: LanguageModel, processes: Processes) -> LanguageModel:
+    """Who follows takes over the weights of the first process."""
+    if processes.rank:
         with torch.no_grad():
             for weight in model.network.parameters():
                 weight.add_(1.0)
+    return model
+
+
+def outcome(
+    objective: Objective, processes: Processes, *, adapters: bool = False, precision: Precision = "float32"
+) -> dict[str, object]:
+    """Two steps of all tasks, a third of which fits into one part: metrics, weights, and how many numbers each process held."""
+    model = prepared(double_model() if precision == "float32" else small.model(), processes)
     if adapters:
         lora.attach(model, Lora(rank=4), seed=1)
-    schedule = small.schedule(epochs=2, micro_batch_tokens=150)
+    schedule = small.schedule(epochs=2, micro_batch_tokens=150, recompute_activations=adapters, precision=precision)
     steps = train(model, TASKS, loss_of(objective), schedule, 0, needs_reference=objective.needs_reference, processes=processes)
-    metrics = list(steps)
+    metrics, held = [], 0
+    for step in steps:
+        metrics.append(step)
+        held = sum(weight.numel() for weight in map(local, model.network.parameters()))
+    return {"metrics": metrics, "weights": model.network.state_dict(), "held": processes.gather(held)}
+
+
+def local(weight: torch.Tensor) -> torch.Tensor:
+    """What lies in this process."""
+    return weight.to_local() if isinstance(weight, DTensor) else weight
+
+
+def interrupted(folder: Path, processes: Processes, killed_in: int) -> dict[str, object]:
+    """Six steps, or those that are left of them."""
+    model = prepared(double_model(), processes)
+    checkpoints = Checkpoints(path=folder / "checkpoint.pt", every_ms=10**9, every_steps=1)
+    schedule = small.schedule(epochs=3, batch_tasks=3)
+    metrics = []
+    for step in train(model, TASKS, loss_of(Rrtf()), schedule, 0, processes=processes, checkpoints=checkpoints):
+        metrics.append(step)
+        if step["step"] == killed_in:
+            os.kill(os.getpid(), signal.SIGKILL)
     return {"metrics": metrics, "weights": model.network.state_dict()}
 
 
+def launched(how: str, precision: Precision = "float32") -> Processes:
+    if not is_several():
+        return Alone()
+    return Sharded("cpu", precision) if how == "shards" else Together("cpu")
+
+
 def main() -> None:
-    processes = Together("cpu") if is_several() else Alone()
-    found = {
-        f"{objective.name}, {'LoRA' if adapters else 'full'}": outcome(objective, processes, adapters=adapters)
-        for objective in (Rrtf(), Dpo())
-        for adapters in (False, True)
-    }
+    folder, how, *killed_in = sys.argv[1:]
+    processes = launched(how)
+    found: dict[str, object]
+    if killed_in:
+        found = interrupted(Path(folder), processes, int(killed_in[0]))
+    else:
+        found = {
+            f"{objective.name}, {'LoRA' if adapters else 'full'}": outcome(objective, processes, adapters=adapters)
+            for objective in (Rrtf(), Dpo())
+            for adapters in (False, True)
+        }
+        found["rrtf, bfloat16"] = outcome(Rrtf(), launched(how, "bfloat16"), precision="bfloat16")
     if processes.rank == 0:
-        torch.save(found, sys.argv[1])
+        torch.save(found, Path(folder) / f"{how}-{processes.size}.pt")
 
 
 if __name__ == "__main__":

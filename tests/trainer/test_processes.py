@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,40 @@ from trainer.language_model import load
 from trainer.recipe import Model
 
 ROOT = Path(__file__).parents[2]
-LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+ALONE = (sys.executable, "-m")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+ACCELERATE = (sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--main_process_port", "0")
 
 
-def launch(*command: str) -> None:
+def launch(*command: str, wanted: int = 0) -> str:
+    """What it said; it ends with the exit code that is wanted."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == wanted, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """Of one process and of two."""
-    folder = tmp_path_factory.mktemp("processes")
-    launch(sys.executable, "-m", "tests.trainer.side_by_side", str(folder / "one.pt"))
-    launch(*LAUNCH, "tests.trainer.side_by_side", str(folder / "two.pt"))
-    one, two = (torch.load(folder / name) for name in ("one.pt", "two.pt"))
-    return one, two
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+def found(folder: Path, launcher: Sequence[str], *arguments: str, wanted: int = 0) -> Any:
+    """What processes found that trained, side by side where there are several; launched once."""
+    size = 1 if launcher is ALONE else 2
+    file = folder / f"{arguments[0]}-{size}.pt"
+    if not file.exists():
+        launch(*launcher, "tests.trainer.side_by_side", str(folder), *arguments, wanted=wanted)
+    return torch.load(file) if file.exists() else None
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["copies", "shards"])
 @pytest.mark.parametrize("case", ["rrtf, full", "rrtf, LoRA", "dpo, full", "dpo, LoRA"])
-def test_two_processes_end_where_one_does(outcomes: tuple[Any, Any], case: str) -> None:
+def test_two_processes_end_where_one_does(folder: Path, how: str, case: str) -> None:
     """Losses, gradient norms, counts of pairs and all weights, to rounding."""
-    one, two = (outcome[case] for outcome in outcomes)
+    one, two = found(folder, ALONE, "copies")[case], found(folder, TORCHRUN, how)[case]
     for alone, together in zip(one["metrics"], two["metrics"], strict=True):
         assert together == pytest.approx(alone, rel=1e-5, abs=1e-7)
     assert one["weights"].keys() == two["weights"].keys()
@@ -48,11 +58,56 @@ def test_two_processes_end_where_one_does(outcomes: tuple[Any, Any], case: str) 
         assert torch.allclose(two["weights"][name], weight, rtol=1e-3, atol=1e-5), name
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_shards_in_bfloat16_learn_as_one_process_does(folder: Path) -> None:
+    """Losses and gradient norms, as far as bfloat16 has digits."""
+    one, two = found(folder, ALONE, "copies")["rrtf, bfloat16"], found(folder, TORCHRUN, "shards")["rrtf, bfloat16"]
+    for alone, together in zip(one["metrics"], two["metrics"], strict=True):
+        assert together == pytest.approx(alone, rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_each_process_holds_its_shards_alone(folder: Path) -> None:
+    """Half of all numbers while training, where a copy is all of them."""
+    [whole] = found(folder, ALONE, "copies")["rrtf, full"]["held"]
+    assert found(folder, TORCHRUN, "copies")["rrtf, full"]["held"] == [whole, whole]
+    shards = found(folder, TORCHRUN, "shards")["rrtf, full"]["held"]
+    assert sum(shards) == whole
+    assert shards == pytest.approx([whole / 2] * 2, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("launcher", [TORCHRUN, ALONE], ids=["sharded again", "by one process"])
+def test_a_sharded_training_goes_on_from_its_checkpoint(tmp_path: Path, folder: Path, launcher: Sequence[str]) -> None:
+    """After SIGKILL in the midst of it, by as many processes to the same bits, by one to the same weights."""
+    (folder / "whole").mkdir(exist_ok=True)
+    whole = found(folder / "whole", TORCHRUN, "shards", "-1")
+    found(tmp_path, TORCHRUN, "shards", "3", wanted=1)
+    continued = found(tmp_path, launcher, "shards", "-1")
+    assert [step["step"] for step in continued["metrics"]] == [3, 4, 5]
+    for name, weight in whole["weights"].items():
+        if launcher is TORCHRUN:
+            assert torch.equal(continued["weights"][name], weight), name
+        else:
+            assert torch.allclose(continued["weights"][name], weight), name
+
+
+SHARDS = (*ACCELERATE, "--use_fsdp", "--fsdp_version", "2", "-m")
+FULL, LORA, REPLICAS = {"lora": {"rank": 0}}, {"lora": {"rank": 4}}, {"sampling": {"sampler": "ray"}}
+
+
 @pytest.mark.jail
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("rank", [0, 4], ids=["full", "LoRA"])
-def test_a_run_of_two_processes(tmp_path: Path, rank: int) -> None:
+@pytest.mark.parametrize(
+    ("launcher", "changes", "holds"),
+    [(TORCHRUN, FULL, "a copy"), (TORCHRUN, LORA, "a copy"), (SHARDS, REPLICAS, "a part")],
+    ids=["full", "LoRA", "shards and replicas, by accelerate"],
+)
+def test_a_run_of_two_processes(tmp_path: Path, launcher: Sequence[str], changes: dict[str, dict[str, Any]], holds: str) -> None:
     """From the command line, on a model made before: one folder, one report, a model that loads, pairs that were learnt from."""
     sizes = Model(width=32, layers=1, heads=2, vocabulary_tokens=300, context_tokens=512)
     language_model.new(sizes, small.TEXTS, seed=0).save(tmp_path / "model")
@@ -63,13 +118,13 @@ def test_a_run_of_two_processes(tmp_path: Path, rank: int) -> None:
         "sft": {"epochs": 0},
         "sampling": {"max_response_tokens": 12, "temperatures": [1.0], "samples_per_temperature": 2, "stop_at": ["e", "a", "n"]},
         "training": {"rounds": 1, "epochs": 1, "batch_tasks": 2},
-        "lora": {"rank": rank},
     }
+    settings = {section: {**settings.get(section, {}), **changes.get(section, {})} for section in settings | changes}
     flags = [f"--set={section}.{key}={json.dumps(value)}" for section, keys in settings.items() for key, value in keys.items()]
-    launch(*LAUNCH, "trainer.main", *flags)
+    assert f"starting 2 processes, each with {holds} of the weights" in launch(*launcher, "trainer.main", *flags)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["two"]
     folder = tmp_path / "runs/two"
     assert (folder / "report.html").exists()
-    assert (folder / "round-1/model/adapter/adapter_config.json").exists() == bool(rank)
+    assert (folder / "round-1/model/adapter/adapter_config.json").exists() == bool(changes.get("lora", {}).get("rank"))
     assert load(folder / "round-1/model").network.num_parameters() == load(tmp_path / "model").network.num_parameters()
     assert len((folder / "round-1/model/steps.jsonl").read_text().splitlines()) == 2
