@@ -95,6 +95,7 @@ def test_a_sharded_training_goes_on_from_its_checkpoint(tmp_path: Path, folder: 
             assert torch.allclose(continued["weights"][name], weight), name
 
 
+COPIES = (*ACCELERATE, "--multi_gpu", "-m")
 SHARDS = (*ACCELERATE, "--use_fsdp", "--fsdp_version", "2", "-m")
 FULL, LORA, REPLICAS = {"lora": {"rank": 0}}, {"lora": {"rank": 4}}, {"sampling": {"sampler": "ray"}}
 
@@ -104,8 +105,8 @@ FULL, LORA, REPLICAS = {"lora": {"rank": 0}}, {"lora": {"rank": 4}}, {"sampling"
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("launcher", "changes", "holds"),
-    [(TORCHRUN, FULL, "a copy"), (TORCHRUN, LORA, "a copy"), (SHARDS, REPLICAS, "a part")],
-    ids=["full", "LoRA", "shards and replicas, by accelerate"],
+    [(TORCHRUN, FULL, "a copy"), (COPIES, LORA, "a copy"), (SHARDS, REPLICAS, "a part")],
+    ids=["full", "LoRA, by accelerate", "shards and replicas, by accelerate"],
 )
 def test_a_run_of_two_processes(tmp_path: Path, launcher: Sequence[str], changes: dict[str, dict[str, Any]], holds: str) -> None:
     """From the command line, on a model made before: one folder, one report, a model that loads, pairs that were learnt from."""
