@@ -404,6 +404,7 @@ WELL_FORMED = {
     "date": ["date", "2020-01-01"],
     "time": ["time", "12:00", 1, 60_000_000],
     "timedelta": ["timedelta", 1, 2, 3],
+    "view": ["view", [[1]], "keys"],
     "ellipsis": ["ellipsis"],
     "notimplemented": ["notimplemented"],
     "exported": ["exported", 0],
@@ -422,9 +423,23 @@ def test_plain_data_has_no_other_kinds(kind):
     peer = FakePeer(*TRUSTED)
     peer.export(len)
     if kind not in ("numpy", "ndarray") or numpy is not None:
-        Decoder([WELL_FORMED[kind]], peer, [[]])
+        Decoder([WELL_FORMED[kind], ["dict", [], []]], peer, [[]])
     with pytest.raises(Malformed, match="only plain data"):
         Decoder([WELL_FORMED[kind]], peer, [[]], plain=True)
+
+
+@pytest.mark.parametrize("view", [{"a": [1], 2: ()}.keys(), {"a": [1], 2: ()}.values(), {"a": [1], 2: ()}.items()])
+def test_a_view_of_a_dict_crosses_as_one(view):
+    """With what can be done to it alone, such as comparing it with a set."""
+    arrived = crossed(view)
+    assert type(arrived) is type(view)
+    assert list(arrived) == list(view)
+
+
+@pytest.mark.parametrize("held", [["list", []], ["view", [[0]], "keys"], ["OrderedDict", [], []]], ids=lambda row: row[0])
+def test_a_view_of_anything_else_is_refused(held):
+    with pytest.raises(Malformed):
+        Decoder([["view", [[1]], "keys"], held], FakePeer())
 
 
 def chain(kind, length):

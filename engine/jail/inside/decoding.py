@@ -208,6 +208,7 @@ class _Unmade:
 
 
 _UNMADE: Any = _Unmade()
+_VIEWS: dict[str, Any] = {"keys": dict.keys, "values": dict.values, "items": dict.items}
 _SMALL = 1 << 60
 _NEW = object.__new__
 _SET = object.__setattr__
@@ -287,6 +288,13 @@ def _unknown_namedtuple(name: Any, fields: tuple[Any, ...]) -> Any:
     return collections.namedtuple(name, fields)  # of names that were checked
 
 
+def _view(decoder: Decoder, row: Row) -> object:
+    [held] = decoder.values(row[1])
+    if type(held) is not dict:
+        raise Malformed("a view of something other than a dict")
+    return _VIEWS[row[2]](held)
+
+
 def _fraction(decoder: Decoder, row: Row) -> object:
     numerator, denominator = decoder.values(row[1])
     if type(numerator) is not int or type(denominator) is not int:
@@ -352,7 +360,7 @@ _EMPTY: dict[str, Any] = {
     "defaultdict": _defaultdict,
     "instance": _instance,
 }
-# Immutable kinds that hold others.
+# Immutable kinds that hold others; a view holds its dict, whatever that comes to hold.
 _HOLDING: dict[str, Any] = {
     "tuple": lambda decoder, row: tuple(decoder.values(row[1])),
     "frozenset": lambda decoder, row: frozenset(decoder.keys(row[1])),
@@ -361,6 +369,7 @@ _HOLDING: dict[str, Any] = {
     "Fraction": _fraction,
     "exception": _exception,
     "namedtuple": _namedtuple,
+    "view": _view,
 }
 # Kinds that hold nothing.
 _LEAVES: dict[str, Any] = {

@@ -194,6 +194,11 @@ def _range(tag: str) -> Any:
     return lambda encoder, value: [tag, encoder.atoms((value.start, value.stop, value.step))]
 
 
+def _view(name: str, read: Any) -> Any:
+    """A view of a dict as a view of another dict, since its own may be one that cannot cross."""
+    return lambda encoder, value: ["view", [encoder.atom(read(value))], name]
+
+
 def _moment(tag: str) -> Any:
     """The offset goes apart: `fromisoformat` takes one of less than a second for none."""
     return lambda encoder, value: [tag, value.replace(tzinfo=None).isoformat(), value.fold, _offset_in_us(value.utcoffset())]
@@ -215,6 +220,9 @@ _WRITERS: dict[type, Any] = {
     set: _items("set"),
     frozenset: _items("frozenset"),
     dict: _mapping("dict"),
+    type({}.keys()): _view("keys", dict.fromkeys),
+    type({}.values()): _view("values", lambda value: dict(enumerate(value))),
+    type({}.items()): _view("items", dict),
     collections.OrderedDict: _mapping("OrderedDict"),
     collections.Counter: _mapping("Counter"),
     collections.defaultdict: _defaultdict_row,
