@@ -1,12 +1,14 @@
 """The model and its tokenizer, new or from Hugging Face, and how text becomes tokens.
 
 A prompt is tokenized as the tokenizer likes it; a response without special tokens, followed by one end token. The two are joined
-as tokens and never as text, so sampling and training see the same prompt tokens.
+as tokens and never as text, so sampling and training see the same prompt tokens. A response is never the beginning of a text:
+tokenizers like Llama 2's put a space there and take one away, which in Python is one too many or too few.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from trainer.errors import ModelError
 from trainer.recipe import Model
 
 END, PAD = "<|end|>", "<|pad|>"
+_BEFORE = ("\n", "a")
+"""What a response is put behind, the first that keeps its own tokens there. The last one is never told by its bytes."""
 
 
 @dataclass(kw_only=True)
@@ -51,7 +55,7 @@ class LanguageModel:
         return prompt_ids(self.tokenizer, prompt)
 
     def response_ids(self, response: str) -> list[int]:
-        return [*self.tokenizer(response, add_special_tokens=False)["input_ids"], self.end_id]
+        return [*response_ids(self.tokenizer, response), self.end_id]
 
     def text(self, ids: Sequence[int]) -> str:
         return text(self.tokenizer, ids)
@@ -69,9 +73,19 @@ def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
     return ids[1:] if first is not None and ids[:2] == [first, first] else ids
 
 
+def response_ids(tokenizer: Any, response: str) -> list[int]:
+    """A response as tokens that follow a prompt, without an end token."""
+    ids = _ids(tokenizer, response)
+    if not _begins_with_a_space(tokenizer):
+        return ids
+    behind = ((_ids(tokenizer, before), _ids(tokenizer, before + response)) for before in _BEFORE)
+    return next((both[len(before) :] for before, both in behind if both[: len(before)] == before), ids)
+
+
 def text(tokenizer: Any, ids: Sequence[int]) -> str:
-    """Tokens as text, without special ones."""
-    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    """Tokens of a response as text, without special ones."""
+    before = _ids(tokenizer, _BEFORE[-1])
+    return _decode(tokenizer, [*before, *ids]).removeprefix(_decode(tokenizer, before))
 
 
 def new(settings: Model, texts: Sequence[str], seed: int, device: str = "cpu") -> LanguageModel:
@@ -141,6 +155,20 @@ def check_device(device: str, key: str = "run.device") -> None:
         raise ModelError(
             f"{key}: torch cannot compute on {device!r} ({reason}); set it to auto or cpu, or to a GPU of this machine"
         ) from error
+
+
+@lru_cache(maxsize=16)
+def _begins_with_a_space(tokenizer: Any) -> bool:
+    """Whether it puts a space in front of every text."""
+    return text(tokenizer, _ids(tokenizer, _BEFORE[-1])) != _BEFORE[-1]
+
+
+def _ids(tokenizer: Any, words: str) -> list[int]:
+    return list(tokenizer(words, add_special_tokens=False)["input_ids"])
+
+
+def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def _no_model(path: str | Path, error: Exception, key: str) -> ModelError:
