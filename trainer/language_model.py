@@ -48,6 +48,12 @@ class LanguageModel:
         return int(self.tokenizer.eos_token_id)
 
     @property
+    def end_ids(self) -> list[int]:
+        """Every token that ends a response when it is sampled: the model may know more than the tokenizer's, for chats."""
+        own = self.network.generation_config.eos_token_id
+        return sorted({self.end_id, *(own if isinstance(own, list) else [] if own is None else [own])})
+
+    @property
     def pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id)
 

@@ -17,11 +17,13 @@ from trainer.sampling.concurrent import answer_each
 from trainer.sampling.sampler import Emit, Origin
 from trainer.sampling.settings import Ask, Sampling, Server
 from trainer.seeds import derive_seed
-from trainer.served import look_at_all
+from trainer.served import Served, look_at_all
 from trainer.servers import Servers
 
 _SEED_BITS = 31
 """Servers that keep the seed in 32 bits with a sign are common."""
+_NOTHING_OF_ITS_OWN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""vLLM fills up what it is not told with the model's own settings. Others may refuse keys that OpenAI's API does not have."""
 
 
 class OpenAISampler:
@@ -47,21 +49,22 @@ class OpenAISampler:
 
     async def _sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None:
         async with Servers(self._server, self._section) as servers:
-            model = (await look_at_all(servers.client, self._server, self._section)).model
+            served = await look_at_all(servers.client, self._server, self._section)
 
             async def answer(request: Request) -> Candidate:
-                return await self._answer(servers, model, request)
+                return await self._answer(servers, served, request)
 
             await answer_each(requests, answer, emit, stop, servers.at_once)
 
-    async def _answer(self, servers: Servers, model: str, request: Request) -> Candidate:
+    async def _answer(self, servers: Servers, served: Served, request: Request) -> Candidate:
         seed = derive_seed(self._seed, self._stage, request.id) % 2**_SEED_BITS
         settings: dict[str, Any] = {
-            "model": model,
+            "model": served.model,
             "max_tokens": self._settings.max_response_tokens,
             "temperature": request.temperature,
             "top_p": self._settings.top_p,
             "seed": seed,
+            **(_NOTHING_OF_ITS_OWN if served.version else {}),
         }
         if self._ask == "chat":
             messages = [{"role": "user", "content": request.prompt}]

@@ -12,6 +12,7 @@ sampling has a thread of its own, a new one in each round, so they are left out.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,13 +60,15 @@ class TransformersSampler:
     ) -> None:
         rows = pad_prompts(self._model, [self._model.prompt_ids(request.prompt) for request in batch])
         hook = _LeaveWhenDone(self._model, self._settings, self._origin, batch, seed, emit, stop, rows.tokens_NT.shape[1])
+        config = self._generation_config(batch[0].temperature, cache)
         torch.manual_seed(seed)
-        tokens = self._model.network.generate(
-            input_ids=rows.tokens_NT,
-            attention_mask=rows.attended_NT,
-            generation_config=self._generation_config(batch[0].temperature, cache),
-            stopping_criteria=StoppingCriteriaList([hook]),
-        )
+        with _nothing_of_its_own(self._model.network):
+            tokens = self._model.network.generate(
+                input_ids=rows.tokens_NT,
+                attention_mask=rows.attended_NT,
+                generation_config=config,
+                stopping_criteria=StoppingCriteriaList([hook]),
+            )
         if not stop.is_set():
             hook.emit_cut_off(tokens)
 
@@ -82,11 +85,21 @@ class TransformersSampler:
         chance = {"do_sample": True, "temperature": temperature, "top_p": self._settings.top_p, "top_k": 0}
         return GenerationConfig(
             max_new_tokens=self._settings.max_response_tokens,
-            eos_token_id=self._model.end_id,
+            eos_token_id=self._model.end_ids,
             pad_token_id=self._model.pad_id,
             **cache,
             **(chance if temperature > 0 else {"do_sample": False}),
         )
+
+
+@contextmanager
+def _nothing_of_its_own(network: Any) -> Iterator[None]:
+    """`generate` fills up what it is not told with the model's own settings, such as a penalty for repetitions."""
+    its_own, network.generation_config = network.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        network.generation_config = its_own
 
 
 class _LeaveWhenDone(StoppingCriteria):
@@ -106,10 +119,11 @@ class _LeaveWhenDone(StoppingCriteria):
         self._model, self._settings, self._batch, self._seed = model, settings, batch, seed
         self._origin, self._emit, self._stop, self._first = origin, emit, stop, prompt_columns
         self._left = [False] * len(batch)
+        self._ends = torch.tensor(model.end_ids, device=model.device)
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
         length = input_ids.shape[1] - self._first
-        ended = (input_ids[:, -1] == self._model.end_id).tolist()
+        ended = torch.isin(input_ids[:, -1], self._ends).tolist()
         look = bool(self._settings.stop_at) and length % _LOOK_FOR_MARKS_EVERY == 0
         for row, left in enumerate(self._left):
             if not left and (ended[row] or look):

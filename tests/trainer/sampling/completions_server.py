@@ -24,10 +24,13 @@ class Failure:
 
 
 class CompletionsServer:
-    """Serves `model` as "tiny". `failures` are answered first, one a request; `requests` keeps the bodies that came."""
+    """Serves `model` as "tiny". `failures` are answered first, one a request; `requests` keeps the bodies that came.
 
-    def __init__(self, model: LanguageModel, says: str | None = None) -> None:
-        self.model, self.says = model, says
+    With a `top_k` it is like vLLM with a model whose own settings have one: that is for requests which say nothing else.
+    """
+
+    def __init__(self, model: LanguageModel, says: str | None = None, top_k: int = 0) -> None:
+        self.model, self.says, self.top_k = model, says, top_k
         self.failures: deque[Failure] = deque()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -43,6 +46,9 @@ class CompletionsServer:
             chance = torch.Generator().manual_seed(body["seed"])
             while len(ids) < first + body["max_tokens"] and (len(ids) == first or ids[-1] != model.end_id):
                 logits = model.network(input_ids=torch.tensor([ids])).logits[0, -1]
+                top_k = body.get("top_k", self.top_k)
+                if top_k > 0:
+                    logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
                 if body["temperature"] > 0:
                     ids.append(int(torch.multinomial((logits / body["temperature"]).softmax(-1), 1, generator=chance)))
                 else:
@@ -61,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
     owner: CompletionsServer
 
     def do_GET(self) -> None:
+        if self.path == "/version" and self.owner.top_k:
+            return self._answer(200, {"version": "0.0"})
         if self.path != "/v1/models":
             return self._answer(404, {"message": "no such page"})
         return self._answer(200, {"data": [{"id": "tiny"}]})

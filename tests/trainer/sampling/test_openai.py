@@ -80,6 +80,12 @@ def test_the_same_seed_samples_the_same(server: CompletionsServer) -> None:
     assert len({candidate.seed for candidate in first.values()}) == len(REQUESTS)
 
 
+def test_the_settings_of_a_model_on_the_server_change_nothing(server: CompletionsServer) -> None:
+    """All chance is the recipe's."""
+    with serving(CompletionsServer(MODEL, top_k=1)) as own:
+        assert sample(sampler(own)) == sample(sampler(server))
+
+
 def test_a_candidate_says_where_it_comes_from(server: CompletionsServer) -> None:
     """Sampler and model stand on each."""
     assert {(c.sampler, c.model) for c in sample(sampler(server)).values()} == {("openai", "small")}

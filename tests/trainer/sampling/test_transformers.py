@@ -57,6 +57,24 @@ def test_greedy_rows_of_one_prompt_are_equal(model: LanguageModel) -> None:
     assert len({candidate.completion for candidate in greedy}) == 1
 
 
+def test_the_settings_that_a_model_brings_along_change_nothing(model: LanguageModel) -> None:
+    """All chance is the recipe's, and greedy is greedy; afterwards the model still has them."""
+    own = small.model()
+    own.network.generation_config.repetition_penalty = 5.0
+    own.network.generation_config.min_p = 0.9
+    assert sample(own) == sample(model)
+    assert own.network.generation_config.repetition_penalty == 5.0
+
+
+def test_a_response_ends_at_each_of_the_model_s_end_tokens(model: LanguageModel) -> None:
+    """Chat models have several, of which the tokenizer knows one."""
+    first = next(candidate for candidate in sample(model, stop_at=()) if candidate.temperature == 0)
+    own = small.model()
+    own.network.generation_config.eos_token_id = [own.end_id, own.tokenizer.encode(first.completion)[0]]
+    ended = next(candidate for candidate in sample(own, stop_at=()) if candidate.id == first.id)
+    assert (ended.tokens, ended.truncated) == (1, False)
+
+
 def test_a_row_that_reaches_the_limit_is_marked_truncated(model: LanguageModel) -> None:
     """A model that never learnt to end is cut off."""
     cut_off = [candidate for candidate in sample(model, stop_at=()) if candidate.truncated]
