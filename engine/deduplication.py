@@ -34,9 +34,9 @@ class Deduplication:
         self._reports: Recent[str, Report] = Recent(room_bytes)
         self._under_way: dict[str, asyncio.Future[Report | None]] = {}
 
-    def admit(self) -> None:
+    def admit(self, client: str) -> None:
         """As the executor behind."""
-        self._executor.admit()
+        self._executor.admit(client)
 
     async def execute(self, job: Job, client: str = "") -> Report:
         """As the executor behind."""

@@ -18,6 +18,10 @@ class Line[P]:
     def __len__(self) -> int:
         return self._waiting
 
+    def holds(self, client: str) -> bool:
+        """Whether the client has a place that it did not come back to."""
+        return client in self._of_client
+
     def join(self, place: P, client: str) -> None:
         """Behind the client's other places."""
         self._of_client.setdefault(client, deque()).append(place)

@@ -111,11 +111,16 @@ class Pool:
         """How many jobs are in line."""
         return len(self._line)
 
-    def admit(self) -> None:
-        """Raises Busy or Draining where a job that came now would be refused."""
+    def admit(self, client: str) -> None:
+        """Raises Busy or Draining where a job of that client which came now would be refused.
+
+        Where the line is full, who has no place in it gets one all the same, until it is twice as long: else those who have many
+        would be the first to see that one became free.
+        """
         if self._draining:
             raise Draining
-        if not self._free and len(self._line) >= self._queue_size:
+        most = self._queue_size if self._line.holds(client) else 2 * self._queue_size
+        if not self._free and len(self._line) >= most:
             raise Busy(retry_after_ms=self._line_ms())
 
     async def execute(self, job: Job, client: str = "") -> Report:
@@ -161,7 +166,7 @@ class Pool:
     async def _take(self, client: str, *, ahead: bool) -> Slot:
         """A slot. Who comes back goes ahead of the line, however long it is: that job was accepted."""
         if not ahead:
-            self.admit()
+            self.admit(client)
         elif self._draining:
             raise Draining
         while self._free:

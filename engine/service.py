@@ -43,8 +43,8 @@ _PLACE_BYTES = 2 * MIB
 class Executor(Protocol):
     """Runs programs. Cancelling `execute` ends the program."""
 
-    def admit(self) -> None:
-        """Raises Busy or Draining where a job that came now would be refused."""
+    def admit(self, client: str) -> None:
+        """Raises Busy or Draining where a job of that client which came now would be refused."""
 
     async def execute(self, job: Job, client: str = "") -> Report:
         """What became of the job; clients take turns. Raises BadJob, Busy or Draining where there is no verdict."""
@@ -85,7 +85,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
     async def Execute(self, request: pb.ExecuteRequest | None, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
         with _Call(self):
             try:
-                return await self.execute(self.accept(request), context.peer())
+                return await self.execute(self.accept(request, context.peer()), context.peer())
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
                 await _abort(context, _refusal(request.id if request is not None else "", error))
 
@@ -110,13 +110,15 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             await _abort(context, wire.refusal_of(self._refusing))
         return wire.message_from_description(self._description)
 
-    def accept(self, request: pb.ExecuteRequest | None) -> Job:
+    def accept(self, request: pb.ExecuteRequest | None, client: str) -> Job:
         """The job a request asks for. Raises what Execute answers with instead of running it."""
         if self._refusing is not None:
             raise self._refusing
         if request is None:
             raise BadJob(_UNREADABLE)
-        self._executor.admit()  # before anything is spent on the request: refusing has to be cheap when there is too much to do
+        self._executor.admit(
+            client
+        )  # before anything is spent on the request: refusing has to be cheap when there is too much to do
         return wire.job_from_request(request, self._description)
 
     async def execute(self, job: Job, client: str) -> pb.ExecuteResponse:
@@ -210,7 +212,7 @@ class _Stream:
             raise BadJob(f"two requests with the id {request.id[:80]!r} are under way; give each its own")
         self._under_way[request.id] = places
         try:
-            job = self._service.accept(request)
+            job = self._service.accept(request, self._client)
         except Exception as error:  # noqa: BLE001  # the edge: every error becomes a rejection
             self._answer(wire.response_from_refusal(request.id, _refusal(request.id, error)))
         else:

@@ -48,7 +48,7 @@ class FakeExecutor:
         self._began = asyncio.Condition()
         self._refusals: Counter[str] = Counter()
 
-    def admit(self) -> None:
+    def admit(self, client: str) -> None:
         """Refuses only those that ask for it, below."""
 
     async def execute(self, job: Job, client: str = "") -> Report:

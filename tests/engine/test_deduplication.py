@@ -22,7 +22,7 @@ class Runner:
         self.go = asyncio.Event()
         self.go.set()
 
-    def admit(self):
+    def admit(self, client):
         raise Busy(retry_after_ms=1)
 
     async def execute(self, job, client=""):
@@ -139,4 +139,4 @@ async def test_reports_are_kept_while_there_is_room():
 
 async def test_who_would_be_refused_behind_is_refused_here():
     with pytest.raises(Busy):
-        Deduplication(Runner(), MIB).admit()
+        Deduplication(Runner(), MIB).admit("client")

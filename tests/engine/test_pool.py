@@ -172,6 +172,21 @@ async def test_a_line_that_is_full_is_busy_and_says_when_to_come_back(factory):
         assert (await pool.execute(job("b"))).verdict is Verdict.FINISHED
 
 
+async def test_who_has_no_place_in_a_full_line_gets_one(factory):
+    """Else a client that fills the line, and sees first when it is full no more, would keep all others out. It ends at twice."""
+    async with factory.pool(queue_size=2) as pool:
+        tasks = await in_line(pool, job(SLEEPS))
+        for program, client in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("c1", "c")):
+            tasks.append(asyncio.create_task(pool.execute(job(program), client)))
+            await settle()
+        for client in ("a", "b", "d"):
+            with pytest.raises(Busy):
+                await pool.execute(job("refused"), client)
+        factory.released.set()
+        await asyncio.gather(*tasks)
+    assert [program for program, _ in factory.ran] == [SLEEPS, "a1", "b1", "c1", "a2"]
+
+
 async def test_time_in_the_line_has_a_limit_that_says_nothing_of_the_program(factory):
     async with factory.pool() as pool:
         [running] = await in_line(pool, job(SLEEPS))

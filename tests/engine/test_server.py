@@ -409,7 +409,7 @@ async def test_the_proof_is_a_program_that_ran():
         def __init__(self, report):
             self.report = report
 
-        def admit(self):
+        def admit(self, client):
             pass
 
         async def execute(self, job, client=""):
