@@ -24,6 +24,7 @@ from .candidate import errno_of
 from .conversation import Conversation, Gone
 from .decoding import found_in_class, hides_code
 from .encoding import Row
+from .looks import LOOKS, Seen
 from .operations import ALONE, BETWEEN, OPERATIONS
 from .proxies import FAILED_TEST, CallableProxy
 
@@ -36,6 +37,8 @@ _MESSAGE_CHARS = 200
 _TRACE_CHARS = 8_000
 _FAILURES = 100
 _OWN_FILES = {__file__, conversation.__file__, proxies.__file__}
+_RUN_LATER = 0x20 | 0x80 | 0x200
+"""Flags of the code of generators, coroutines and asynchronous generators."""
 _NO_THREAD = "can't start new thread"
 _OPEN = frozenset({*ALONE, *BETWEEN, "bool", "str", "repr", "format", "copy", "deepcopy"}) - {"isinstance"}
 """What operators and built-in functions do with an object."""
@@ -137,8 +140,15 @@ class ExaminerSide(Conversation):
         super().__init__(sock)
         self.delegated = False
         self._stops: list[StopIteration] = []
+        self._seen = Seen(self._request)
 
-    def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
+    def request(self, op: str, /, *args: Any, **kwargs: object) -> Any:
+        if op in LOOKS:
+            return self._seen.look(op, *args)
+        self._seen.forget()
+        return self._request(op, *args, **kwargs)
+
+    def _request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         self.delegated |= op in BETWEEN
         try:
             return super().request(op, *args, **kwargs)
@@ -232,7 +242,7 @@ def _is_own_fault(error: BaseException, side: ExaminerSide, subjects: Iterable[o
     """
     if "_trace" in error.__dict__ or isinstance(error, OSError | MemoryError) or _text(error) == _NO_THREAD:
         return False
-    if isinstance(error, ImportError) or (isinstance(error, SystemExit) and error.code in (None, 0)):
+    if isinstance(error, ImportError | _NeverUsed) or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return True
     return _is_unused(side, subjects) and not isinstance(error, AssertionError)
 
@@ -265,7 +275,10 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
         side.used = False
         exec(code, names)
         if work["check"]:
-            names[work["check"]](subjects[work["entry_points"][0]])
+            check = names[work["check"]]
+            if isinstance(check, types.FunctionType) and check.__code__.co_flags & _RUN_LATER:
+                raise _NeverUsed(f"{work['check']} is a generator or coroutine function, of which a call runs nothing")
+            check(subjects[work["entry_points"][0]])
         if "unittest" in sys.modules:
             from .unittests import run_unittests
 
