@@ -2,8 +2,9 @@
 
     jobs -> pump -> queue -> stream of one connection -> reports
 
-The jobs are taken by a task of its own, because a stream that breaks takes down whatever it reads from. The queue
-holds one job, so whoever makes them still waits for the engine. What is said goes to the screen.
+The jobs are taken by a task of its own, because a stream that breaks takes down whatever it reads from. The queue holds as many
+as a message, so that those which come together travel together, and whoever makes them still waits for the engine. What is said
+goes to the screen.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from engine.client import ConnectionFailed, EngineError, EngineGone, Job, Report
 from trainer.execution import Connect, Executor
 
 _AWAY = (ConnectionFailed, EngineGone, Unavailable)
+_AHEAD = 32
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 
 type Say = Callable[[str], None]
@@ -53,7 +55,7 @@ class Reconnecting:
     async def execute_stream(self, jobs: AsyncIterable[Job]) -> AsyncGenerator[Report, None]:
         """One report for every job. Raises what the jobs raise, and EngineError where the engine stays away."""
         unanswered: dict[str, Job] = {}
-        queue: asyncio.Queue[Job | BaseException | None] = asyncio.Queue(maxsize=1)
+        queue: asyncio.Queue[Job | BaseException | None] = asyncio.Queue(_AHEAD)
         pump = asyncio.create_task(_pump(jobs, queue))
         source = _Source(queue, unanswered)
         try:

@@ -27,6 +27,22 @@ def test_everything_arrives_in_order() -> None:
     assert asyncio.run(main()) == list(range(20))
 
 
+def test_what_comes_within_a_moment_is_passed_on_together() -> None:
+    """Here the moment lasts until the end: nothing may come before it, though the loop is free, and then all of it is there."""
+
+    async def main() -> list[int]:
+        queue: Handover[int] = Handover(ROOM, threading.Event(), gather_s=3600)
+        for number in range(ROOM):
+            await asyncio.to_thread(queue.put, number)
+        taking = asyncio.ensure_future(anext(taken := aiter(queue)))
+        await asyncio.wait({taking}, timeout=0.1)
+        assert not taking.done()
+        await asyncio.to_thread(queue.end)
+        return [await taking, *[number async for number in taken]]
+
+    assert asyncio.run(main()) == list(range(ROOM))
+
+
 def test_who_puts_waits_while_there_is_no_room() -> None:
     """As many as there is room for are put while nobody takes; one that is taken lets one more in."""
 
