@@ -22,9 +22,18 @@ class Line[P]:
         """Whether the client has a place that it did not come back to."""
         return client in self._of_client
 
+    def others_wait(self, client: str) -> bool:
+        """Whether anybody but that client is in line."""
+        return bool(self._ahead) or len(self._of_client) > self.holds(client)
+
     def join(self, place: P, client: str) -> None:
         """Behind the client's other places."""
         self._of_client.setdefault(client, deque()).append(place)
+        self._waiting += 1
+
+    def join_first(self, place: P, client: str) -> None:
+        """Ahead of the client's other places."""
+        self._of_client.setdefault(client, deque()).appendleft(place)
         self._waiting += 1
 
     def join_ahead(self, place: P) -> None:

@@ -20,13 +20,15 @@ from dataclasses import dataclass, replace
 
 from engine import execution
 from engine.errors import Busy, Draining
-from engine.jail.slot import Slot, SlotBroken
+from engine.jail.slot import Account, Order, Slot, SlotBroken
 from engine.line import Line
 from engine.preparation import PreparedTests
 from engine.records import Cause, CauseKind, Job, Report, Verdict
 from engine.verdict import CellFailed
 
 _ATTEMPTS = 2
+_TURN_S = 1.0
+"""How long a job may hold a slot while others wait; then somebody else has a turn before its next test."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _DOUBLINGS = 0.1, 5.0, 16
 _SHORTEST_RETRY_MS, _LONGEST_RETRY_MS = 10, 30_000
 _MEMORY = 0.95
@@ -54,7 +56,7 @@ class Counts:
 class Pool:
     """Runs jobs, each in a slot of its own. Made by `Pool.open`."""
 
-    def __init__(self, slots: dict[int, Slot], open_slot: OpenSlot, queue_size: int, sleep: Sleep) -> None:
+    def __init__(self, slots: dict[int, Slot], open_slot: OpenSlot, queue_size: int, turn_s: float, sleep: Sleep) -> None:
         self.counts = Counts()
         self._numbers = {slot: number for number, slot in slots.items()}
         self._breaks: Counter[int] = Counter()
@@ -62,6 +64,7 @@ class Pool:
         self._line: Line[asyncio.Future[Slot]] = Line()
         self._open_slot = open_slot
         self._queue_size = queue_size
+        self._turn_s = turn_s
         self._sleep = sleep
         self._repairs: set[asyncio.Task[None]] = set()
         self._prepared = PreparedTests()
@@ -71,7 +74,7 @@ class Pool:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, count: int, open_slot: OpenSlot, *, queue_size: int, sleep: Sleep = asyncio.sleep
+        cls, count: int, open_slot: OpenSlot, *, queue_size: int, turn_s: float = _TURN_S, sleep: Sleep = asyncio.sleep
     ) -> AsyncIterator["Pool"]:
         """A pool whose slots are warm; they are closed at the end. Raises JailUnavailable where one does not start."""
         slots: dict[int, Slot] = {}
@@ -84,7 +87,7 @@ class Pool:
             for result in await asyncio.gather(*map(open_one, range(count)), return_exceptions=True):
                 if result is not None:
                     raise result
-            pool = cls(slots, open_slot, queue_size, sleep)
+            pool = cls(slots, open_slot, queue_size, turn_s, sleep)
             yield pool
         finally:
             await asyncio.shield(pool.close() if pool is not None else _close_all(slots.values()))
@@ -137,7 +140,7 @@ class Pool:
             waited_ms = (time.monotonic() - queued_at) * 1000
             self.counts.second_runs += attempt
             try:
-                report = await self._run(job, slot)
+                report = await self._run(job, slot, client)
                 return replace(report, queue_time_ms=waited_ms)
             except (SlotBroken, CellFailed) as error:
                 reason = f"{type(error).__name__}: {error}"
@@ -147,17 +150,40 @@ class Pool:
         waited_ms = (time.monotonic() - queued_at) * 1000
         return Report(id=job.id, verdict=Verdict.INFRASTRUCTURE_ERROR, cause=cause, queue_time_ms=waited_ms)
 
-    async def _run(self, job: Job, slot: Slot) -> Report:
+    async def _run(self, job: Job, slot: Slot, client: str) -> Report:
         began = time.monotonic()
+        held: list[Slot] = [slot]
         try:
-            report = await execution.execute(job, slot.run, self._prepared)
-            del self._breaks[self._numbers[slot]]
+            report = await execution.execute(job, self._by_turns(held, client), self._prepared)
+            del self._breaks[self._numbers[held[0]]]
             return report
         except CellFailed:
-            slot.broken = True
+            held[0].broken = True
             raise
         finally:
             self._job_s = _MEMORY * self._job_s + (1 - _MEMORY) * (time.monotonic() - began)
+            self._let_go(held)
+
+    def _by_turns(self, held: list[Slot], client: str) -> execution.Run:
+        """Runs orders in the slot that is held, which may be another one each time: a job of thousands of tests, each of them
+        within its limits, lets others in between."""
+        turn_began: float | None = None
+
+        async def run(order: Order) -> Account:
+            nonlocal turn_began
+            if turn_began is not None and time.monotonic() - turn_began > self._turn_s and self._line.others_wait(client):
+                self._let_go(held)
+                held.append(await self._in_line(lambda place: self._line.join_first(place, client), client))
+                turn_began = None
+            turn_began = turn_began or time.monotonic()
+            return await held[0].run(order)
+
+        return run
+
+    def _let_go(self, held: list[Slot]) -> None:
+        """Of the slot that is held, where there is one: its job may have been cancelled in the line."""
+        while held:
+            slot = held.pop()
             if slot.broken:
                 self._replace(slot)
             else:
@@ -174,11 +200,11 @@ class Pool:
             if not slot.broken:
                 return slot
             self._replace(slot)  # it went while nobody used it
+        return await self._in_line(self._line.join_ahead if ahead else lambda place: self._line.join(place, client), client)
+
+    async def _in_line(self, join: Callable[[asyncio.Future[Slot]], None], client: str) -> Slot:
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        if ahead:
-            self._line.join_ahead(place)
-        else:
-            self._line.join(place, client)
+        join(place)
         try:
             return await place
         except asyncio.CancelledError:

@@ -32,6 +32,19 @@ def test_who_joins_again_waits_for_the_others_turns():
     assert served(line) == ["b1", "a2", "b2"]
 
 
+def test_who_is_in_the_middle_of_a_job_goes_on_before_its_clients_other_jobs():
+    line = line_of("a1", "a2", "b1")
+    line.join_first("a0", "a")
+    assert served(line) == ["a0", "b1", "a1", "a2"]
+
+
+def test_others_wait_where_a_place_is_not_the_clients_own():
+    line = line_of("a1")
+    assert [line.others_wait(client) for client in "ab"] == [False, True]
+    line.join_ahead("a9")
+    assert line.others_wait("a")
+
+
 def test_who_comes_back_goes_ahead_of_everybody():
     line = line_of("a1", "b1")
     line.join_ahead("c9")

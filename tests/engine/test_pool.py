@@ -16,7 +16,7 @@ from engine.jail.inside.messages import CANCEL, PROCESS
 from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotBroken, SlotSettings
 from engine.pool import Counts, Pool
-from engine.records import CauseKind, Job, Verdict
+from engine.records import CauseKind, Job, StdioTest, StdioTests, Verdict
 from tests.engine.accounts import account
 
 SLEEPS = "import time; time.sleep(60)"
@@ -94,8 +94,8 @@ class Factory:
         self.pauses.append(seconds)
         await asyncio.sleep(0)
 
-    def pool(self, count=1, queue_size=10):
-        return Pool.open(count, self.open_slot, queue_size=queue_size, sleep=self.sleep)
+    def pool(self, count=1, queue_size=10, **settings):
+        return Pool.open(count, self.open_slot, queue_size=queue_size, sleep=self.sleep, **settings)
 
     def changed(self):
         self._changed.set()
@@ -185,6 +185,41 @@ async def test_who_has_no_place_in_a_full_line_gets_one(factory):
         factory.released.set()
         await asyncio.gather(*tasks)
     assert [program for program, _ in factory.ran] == [SLEEPS, "a1", "b1", "c1", "a2"]
+
+
+async def test_a_job_of_many_tests_lets_others_in_between(factory):
+    """Those of other clients, one a turn; before its own client's other jobs it comes to its end."""
+    tests = StdioTests(tests=(StdioTest(expected_stdout=b""),) * 4)
+    async with factory.pool(turn_s=0) as pool:
+        tasks = await in_line(pool, job(SLEEPS))
+        for program, client, kind in (("long", "a", tests), ("a2", "a", None), ("b1", "b", None), ("b2", "b", None)):
+            tasks.append(asyncio.create_task(pool.execute(job(program, tests=kind), client)))
+            await settle()
+        factory.released.set()
+        await asyncio.gather(*tasks)
+    assert [program for program, _ in factory.ran] == [SLEEPS, "long", "b1", "long", "b2", "long", "long", "a2"]
+
+
+async def test_a_job_that_is_cancelled_between_two_tests_leaves_the_line(factory):
+    """It holds no slot then, so none is given back twice."""
+    tests = StdioTests(tests=(StdioTest(expected_stdout=b""),) * 2)
+    async with factory.pool(turn_s=0) as pool:
+        [first] = await in_line(pool, job(SLEEPS))
+        long = asyncio.create_task(pool.execute(job("long", tests=tests), "a"))
+        await settle()
+        other = asyncio.create_task(pool.execute(job(SLEEPS), "b"))
+        await settle()
+        factory.released.set()
+        factory.released.clear()
+        await first
+        await settle()
+        assert [program for program, _ in factory.ran] == [SLEEPS, "long", SLEEPS]
+        assert long.cancel()
+        await settle()
+        assert pool.waiting == 0
+        factory.released.set()
+        await other
+        assert len(pool._free) == 1
 
 
 async def test_time_in_the_line_has_a_limit_that_says_nothing_of_the_program(factory):
