@@ -28,6 +28,13 @@ def test_every_shipped_recipe_is_valid(path: Path) -> None:
     assert load(path, []).run.name == path.stem
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_tells_its_memory_and_time(path: Path) -> None:
+    """Above its first section."""
+    head = path.read_text().partition("[")[0]
+    assert "\n# Memory and time" in head
+
+
 def test_every_objective_has_a_recipe() -> None:
     """The controls by their own names; RRTF is the default of the others."""
     shipped = {load(path, []).objective.name for path in RECIPES}
