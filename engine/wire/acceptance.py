@@ -15,8 +15,8 @@ from engine.records import MIB, MINIMUM_MEMORY_BYTES, AssertTests, Description, 
 MAX_ID_BYTES = 256
 MAX_FILES, MAX_TESTS, MAX_ENTRY_POINTS = 1_000, 10_000, 1_000
 MAX_FILES_BYTES = 32 * MIB
-MAX_FILE_NAME_BYTES = 255
-"""Of one component of a path."""
+MAX_FILE_NAME_BYTES, MAX_PATH_BYTES = 255, 1_024
+"""Of one component of a path; of all together."""
 
 
 def check(job: Job, description: Description) -> None:
@@ -93,6 +93,8 @@ def _check_files(files: Mapping[str, bytes]) -> None:
 def _fault_of_file_name(name: str) -> str | None:
     if not name:
         return "is empty"
+    if len(name.encode()) > MAX_PATH_BYTES:
+        return f"is longer than {MAX_PATH_BYTES} bytes"
     if "\0" in name:
         return "contains a NUL"
     if name.startswith("/"):

@@ -6,7 +6,6 @@ number of digits is too many. Both directions are recursive and stop at MAX_DEPT
 """
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from engine.errors import BadJob
@@ -20,6 +19,8 @@ _SEQUENCES: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozens
 _BUILDERS: dict[str, type] = {name: kind for kind, name in _SEQUENCES.items()}
 _AS_THEY_ARE = {"integer", "text", "float", "boolean", "data"}
 _CAN_CROSS = "None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset or dict"
+_MOST_COLLISIONS = 1_000
+"""Items of one set or dict that have the hash of another one: each is compared with all before it. Powers of two have many."""
 _HEXADECIMAL = re.compile(r"-?0x[0-9a-f]+")
 
 
@@ -108,14 +109,17 @@ def value_from_message(message: pb.Value, where: str, depth: int = 0) -> object:
     match kind:
         case "list" | "tuple" | "set" | "frozenset":
             items = [value_from_message(item, where, depth + 1) for item in getattr(message, kind).items]
-            return items if kind == "list" else _hashed(_BUILDERS[kind], items, where)
+            if kind in ("set", "frozenset"):
+                _check_hashes(items, where)
+            return _BUILDERS[kind](items)
         case "dict":
             entries = message.dict
             if len(entries.keys) != len(entries.values):
                 raise BadJob(f"{where}: a dict with {len(entries.keys)} keys but {len(entries.values)} values")
             keys = [value_from_message(key, where, depth + 1) for key in entries.keys]
             values = [value_from_message(value, where, depth + 1) for value in entries.values]
-            return _hashed(dict, zip(keys, values, strict=True), where)
+            _check_hashes(keys, where)
+            return dict(zip(keys, values, strict=True))
         case "none":
             return None
         case "big_integer":
@@ -127,8 +131,11 @@ def value_from_message(message: pb.Value, where: str, depth: int = 0) -> object:
     raise BadJob(f"{where}: a value without a kind")
 
 
-def _hashed(build: type, items: Iterable[object], where: str) -> object:
+def _check_hashes(keys: list[object], where: str) -> None:
+    """Raises BadJob where keys have no hash, or too many the same one."""
     try:
-        return build(items)
+        collisions = len(keys) - len(set(map(hash, keys)))
     except TypeError as error:
-        raise BadJob(f"{where}: {error} inside a {build.__name__}") from error
+        raise BadJob(f"{where}: {error} inside a set or as a key") from error
+    if collisions > _MOST_COLLISIONS:
+        raise BadJob(f"{where}: a set or dict with {collisions} equal hashes; the most is {_MOST_COLLISIONS}")

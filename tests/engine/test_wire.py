@@ -57,6 +57,8 @@ class Point(NamedTuple):
     x: int
 
 
+COLLIDING = [pb.Value(big_integer=hex((2**61 - 1) * number)) for number in range(10, 1_100)]
+"""Integers with the same hash."""
 JOB = Job(id="a", program=b"pass")
 
 
@@ -193,6 +195,7 @@ def test_zeros_become_the_defaults():
         ({"files": {"a//b": b""}}, "not in its shortest form"),
         ({"files": {"./a": b""}}, "not in its shortest form"),
         ({"files": {"x" * 256: b""}}, "longer than 255 bytes"),
+        ({"files": {"a/" * 512 + "a": b""}}, "longer than 1024 bytes"),
         ({"files": {"a": b"", "a/b": b""}}, "'a/b' lies below 'a'"),
         ({"files": {str(number): b"" for number in range(1_001)}}, "1001 files"),
         ({"tests": StdioTests(tests=(StdioTest(expected_stdout=b""),) * 10_001)}, "10001 tests"),
@@ -225,6 +228,9 @@ def test_a_job_that_cannot_be_run_is_refused_with_its_reason(change, message):
         pb.Value(big_integer="0x" + "g"),
         pb.Value(set=pb.Value.Items(items=[pb.Value(list=pb.Value.Items())])),
         pb.Value(dict=pb.Value.Entries(keys=[pb.Value(integer=1)])),
+        pb.Value(set=pb.Value.Items(items=COLLIDING)),
+        pb.Value(frozenset=pb.Value.Items(items=COLLIDING)),
+        pb.Value(dict=pb.Value.Entries(keys=COLLIDING, values=COLLIDING)),
         pb.Value(dict=pb.Value.Entries(keys=[pb.Value(dict=pb.Value.Entries())], values=[pb.Value(integer=1)])),
     ],
 )
@@ -235,6 +241,15 @@ def test_a_malformed_value_is_refused(value):
     request.function_tests.tests.add(expected=value)
     with pytest.raises(BadJob, match="test 0: expected"):
         wire.job_from_request(request, DESCRIPTION)
+
+
+@pytest.mark.parametrize(
+    "items", [{2**power for power in range(1_000)}, {(x, y) for x in range(100) for y in range(100)}, {-1, -2}]
+)
+def test_honest_sets_do_not_collide_too_much(items):
+    """Powers of two share sixty-one hashes."""
+    assert value_from_message(message_from_value(items, "x"), "x") == items
+    assert value_from_message(message_from_value(dict.fromkeys(items), "x"), "x") == dict.fromkeys(items)
 
 
 def test_a_rule_from_the_future_is_refused():
