@@ -1,12 +1,13 @@
 """Which sampler is fastest on this machine? transformers with a dynamic and with a static cache, and vLLM, on one model.
 
-Each answers the same requests twice, in a process of its own: the first time code is compiled and graphs are recorded, the second
-time is measured. Responses are as long as they may be, since a model with random weights hardly ever ends one.
+Each answers requests twice, in a process of its own: the first time code is compiled and graphs are recorded, the second time is
+measured, with other prompts of the same lengths, which no cache holds. Responses are as long as they may be, since a model with
+random weights hardly ever ends one.
 Memory is that of the GPU, and of the processes on a CPU. vLLM takes what it is given beforehand (vllm.gpu_memory_share).
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,15 +51,20 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]
 
 def measure(options: argparse.Namespace, name: str) -> dict[str, float]:
     """Numbers of one sampler."""
-    requests = [
-        Request(id=f"{task.task_id}/{number}", task_id=task.task_id, prompt=task.prompt, temperature=1.0)
-        for task in make_tasks(options)
-        for number in range(options.samples)
-    ]
+    prompts = {task.task_id: task.prompt for task in make_tasks(options)}
+    backwards = {task_id: prompt[::-1] for task_id, prompt in prompts.items()}
     with watching(options.device) as memory, subject.opened(name, options.model, options) as of_tokens:
         sampler = of_tokens(options.response)
-        first_seconds, _ = subject.sample(sampler, requests)
-        seconds, candidates = subject.sample(sampler, requests)
+        first_seconds, _ = subject.sample(sampler, _requests(backwards, options.samples))
+        seconds, candidates = subject.sample(sampler, _requests(prompts, options.samples))
         memory.look()
     tokens = sum(candidate.tokens for candidate in candidates)
     return {"seconds": seconds, "first_seconds": first_seconds, "tokens": tokens, "peak_bytes": memory.peak_bytes}
+
+
+def _requests(prompts: Mapping[str, str], samples: int) -> list[Request]:
+    return [
+        Request(id=f"{name}/{number}", task_id=name, prompt=prompt, temperature=1.0)
+        for name, prompt in prompts.items()
+        for number in range(samples)
+    ]
