@@ -17,6 +17,8 @@ from engine.jail.slot import Account, report_bound
 from engine.records import Cause, CauseKind, Limits, Trust, Verdict
 
 _ERROR_CHARS = 8_000
+_BY_TIME = ("cpu", "wall")
+"""Limits of a few milliseconds can be over before the program began."""
 _LONGEST_WORD = 1 << 17
 """In bytes: far more than a traceback of the length that a candidate reports."""
 _MOST_TESTS = (1 << 31) - 2
@@ -67,7 +69,7 @@ def candidate_failed(message: str, verdict: Verdict, error: str = "") -> Outcome
 
 def over_hard_limit(account: Account, limits: Limits) -> Outcome | None:
     """The limits that hold even for a program whose tests pass. Raises CellFailed where there was no program."""
-    if not account.candidate.entered:
+    if not account.candidate.entered and account.candidate.killed not in _BY_TIME:
         raise CellFailed(account.stderr.decode("utf-8", "replace").strip() or f"exit code {account.candidate.status}")
     if account.host_out_of_memory:
         raise CellFailed("the host ran out of memory: the kernel ended a program that was within its limit")
@@ -175,8 +177,10 @@ def _unfinished(account: Account, limits: Limits) -> Outcome:
     assert examiner is not None
     if examiner.killed == "tests":
         return _over(Verdict.TIME_LIMIT, "cpu_time_ms", round(examiner.cpu_ns / 1e6), limits)
-    if examiner.status == 0 or account.oom_killed:
-        return left_early(account, limits) if not account.oom_killed else _out_of_memory(account, limits)
+    if account.oom_killed:
+        return _out_of_memory(account, limits)
+    if examiner.status == 0 or examiner.killed:  # killed for what a program left behind that had gone before
+        return left_early(account, limits)
     if examiner.entered and examiner.status in _CRASHES:
         return candidate_failed("its answers crashed the examiner", Verdict.RUNTIME_ERROR)
     raise CellFailed(f"the examiner ended with {_ending(examiner.status)}")

@@ -369,6 +369,22 @@ def test_a_program_that_is_gone_is_told_by_its_own_end():
     assert examined({"status": -9}, findings=gone, oom_killed=True).outcome.verdict is Verdict.MEMORY_LIMIT
 
 
+@pytest.mark.parametrize(("why", "found"), [("cpu", Verdict.TIME_LIMIT), ("wall", Verdict.WALL_TIME_LIMIT)])
+def test_a_limit_that_is_over_before_the_program_began_is_a_limit(why, found):
+    """A slot that took longer than a millisecond is not broken."""
+    late = account(candidate={"entered_ns": 0, "status": -9, "killed": why})
+    outcome = verdict.over_hard_limit(late, LIMITS)
+    assert outcome is not None
+    assert outcome.verdict is found
+
+
+@pytest.mark.parametrize("why", ["cpu", "wall", "output"])
+def test_who_left_before_the_examiner_was_ended_for_a_limit_left_early(why):
+    """A program may leave what goes over a limit, such as a stdin that has grown, and go; no slot is broken by that."""
+    left = examined(examiner={"status": -9, "killed": why}, findings=b"")
+    assert (left.outcome.verdict, left.outcome.cause.kind) == (Verdict.RUNTIME_ERROR, CauseKind.CANDIDATE)
+
+
 @pytest.mark.parametrize("left_over", [b"", b"{", b"\xff" * 100, b'{"state": "done"'])
 @pytest.mark.parametrize("examiner", [{}, {"status": -9}, {"status": 99, "entered_ns": 0}])
 def test_findings_cut_off_never_pass(left_over, examiner):

@@ -45,6 +45,8 @@ _PARTING_NS = 200_000_000
 """How long a candidate may take to flush and leave once its examiner is done."""
 _TESTS_NS = 2_000_000_000
 """How much more CPU time than the program the tests may use: it is the program's answers that make them slow."""
+_LEAST_OF_TESTS = {"open_files": 64, "file_size_bytes": 1 << 26}
+"""What tests get also where their program gets less: an examiner that cannot work is taken for a broken slot."""
 _LOOK_NS = 50_000_000
 """How often to look at the outputs of a program that runs long."""
 _MOST_WAITS = 3
@@ -234,6 +236,7 @@ class Zygote:
         for fd in range(3):
             os.dup2(nothing, fd)
         findings = self._fds["findings"]
+        limits = limits | {name: max(least, limits[name]) for name, least in _LEAST_OF_TESTS.items()}
         work = self._enter(1, limits, go, self._fds["tests"], [findings] if sock is None else [findings, sock.fileno()])
         if sock is not None:
             examiner.run(work, findings, sock)
