@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 from benchmarks import command_line
 from benchmarks.gpu import overlap, samplers, training
+from trainer.errors import ModelError
+from trainer.language_model import check_device
 
 PARTS = {"training": training, "samplers": samplers, "overlap": overlap}
 
@@ -31,6 +33,10 @@ def main(arguments: Sequence[str]) -> int:
         first, _, about = (part.__doc__ or "").partition("\n\n")
         part.add_options(parts.add_parser(name, help=first, description=f"{first}\n\n{about}", formatter_class=_Help))
     options = parser.parse_args(arguments)
+    try:
+        check_device(options.device, "--device")
+    except ModelError as error:
+        parser.error(str(error))
     print(json.dumps(PARTS[options.part].run(options, arguments), indent=None if options.measure else 2))
     return 0
 

@@ -30,6 +30,15 @@ def test_each_part_says_what_it_measures(part: str, capsys: pytest.CaptureFixtur
         assert (PARTS[part].__doc__ or "").splitlines()[0] in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_a_device_that_is_not_there_is_said_at_once(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line that names the option, with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        main([part, "--device", "cuda:99"])
+    assert end.value.code == 2
+    assert "error: --device: torch cannot compute on 'cuda:99'" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("way", ways("cpu"))
 def test_each_way_of_training_is_measured(way: str, capsys: pytest.CaptureFixture[str]) -> None:
     """In this process: every one trains the same tokens."""
