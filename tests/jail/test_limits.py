@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.records import CauseKind, Verdict
+from engine.records import MINIMUM_MEMORY_BYTES, CauseKind, Verdict
 from tests.jail.conftest import LIMITS
 
 PROGRAMS = {
@@ -51,6 +51,17 @@ def test_a_limit_has_its_verdict(jails, name):
     assert report.cause.allowed > 0
     for healthy in [jails.run("print(sum(range(10)))") for _ in range(2)]:
         assert (healthy.verdict, healthy.stdout) == (Verdict.FINISHED, b"45\n")
+
+
+@pytest.mark.jail
+@pytest.mark.parametrize("job", [{"files": {"data": bytes(30 << 20)}}, {"program": b"x = 1\n" * (5 << 20)}])
+def test_a_job_that_is_too_large_for_its_memory_is_over_its_limit(jails, job):
+    """Its files and its source are the program's, though they are there before it begins; no slot breaks."""
+    broken = jails.pool.counts.broken_slots
+    program = job.get("program", "pass")
+    report = jails.run(program, files=job.get("files", {}), limits=replace(LIMITS, memory_bytes=MINIMUM_MEMORY_BYTES))
+    assert report.verdict is Verdict.MEMORY_LIMIT, report
+    assert jails.pool.counts.broken_slots == broken
 
 
 @pytest.mark.jail

@@ -216,8 +216,8 @@ class Zygote:
         enter(self._bars, mark, limits, [go, orders, self._marks, *keep])
         if not os.read(go, 1):
             os._exit(0)
-        work = marshal.loads(os.pread(orders, os.fstat(orders).st_size, 0))
         os.pwrite(self._marks, _ENTERED.pack(time.process_time_ns()), mark * _ENTERED.size)
+        work = marshal.loads(os.pread(orders, os.fstat(orders).st_size, 0))  # the program's: it may be too large for its memory
         for fd in (go, orders, self._marks):
             os.close(fd)
         return work
