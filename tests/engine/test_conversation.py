@@ -166,6 +166,80 @@ def test_an_argument_that_is_returned_is_the_same_object(pair):
     assert pair.doing("result = x[0]", x=items) is items[0]
 
 
+KEEPER = """
+class Keeper:
+    def __init__(self): self.kept, self.own = [], {"items": [[0]], "more": {}}
+    def keep(self, item): self.kept.append(item)
+    def change(self, number, value): self.kept[number % len(self.kept)].append(value)
+    def link(self, one, other): self.kept[one % len(self.kept)].append(self.kept[other % len(self.kept)])
+    def show(self, number): return self.kept[number % len(self.kept)]
+    def seen(self): return repr((self.kept, self.own))
+"""
+_NUMBERS = st.integers(0, 5)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["keep", "append", "change", "link", "own", "nested", "replace", "pass", "again"]), _NUMBERS, _NUMBERS
+    ),
+    max_size=25,
+)
+
+
+def after(keeper, steps):
+    """What is seen on both sides once the steps were taken, and which lists are one."""
+    lists = [[1], [2, [3]]]
+    for item in lists:
+        keeper.keep(item)
+    for what, one, other in steps:
+        item = lists[one % len(lists)]
+        match what:
+            case "keep":
+                lists.append([one, [other]])
+                keeper.keep(lists[-1])
+            case "append":
+                item.append(other)
+            case "change":
+                keeper.change(one, other)
+            case "link":
+                keeper.link(one, other)
+            case "own":
+                keeper.own["items"].append([one])
+            case "nested":
+                keeper.own["items"][0].append(other)
+            case "replace":
+                keeper.own["more"][one] = [other]
+            case "pass":
+                keeper.keep(item)
+            case "again":
+                item[:0] = [keeper.show(other)]
+    assert all(keeper.show(number) is lists[number] for number in range(2))
+    return keeper.seen(), repr(lists)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_what_both_sides_hold_stays_the_same_on_both(steps):
+    """A class across the conversation behaves as the same class beside the tests."""
+    pair = Pair(KEEPER)
+    try:
+        assert after(pair.Keeper(), steps) == after(module_of("solution", KEEPER).Keeper(), steps)
+    finally:
+        pair.close()
+
+
+def test_a_result_does_not_change_once_it_was_given(pair):
+    """Else a program could mend an answer when it hears what comes next."""
+    got = pair.asked
+    pair.module.asked.append(1)
+    pair.identity(0)
+    assert got == []
+
+
+def test_what_nobody_holds_any_more_is_not_followed(pair):
+    pair.identity([1, [2], {"a": []}])
+    assert pair.doing("x[0].append(1); result = [y[1:]]", x=[[], 1], y=[1, [2]]) == [[[2]]]
+    assert not pair.examiner._aliases._followed
+
+
 def test_an_object_of_the_program_goes_back_as_itself(pair):
     box = pair.Box(5)
     assert pair.doing("result = box.held == 5 and type(box).__name__", box=box) == "Box"

@@ -7,6 +7,7 @@ examiner   runs the test code, in a cell of its own
 looks      what the test code saw of the program's objects
 proxies    what the test code holds in place of the program's objects
 conversation   the two processes speaking over a socket
+aliases    data that both sides hold on to
 encoding   data to JSON, in a closed set of types
 decoding   and back, believing nothing
 kernel     system calls that the standard library lacks

@@ -13,23 +13,23 @@ Whoever waits for a reply answers the requests that come meanwhile, so calls nes
 
 A lineage is [name, lineages of the bases that are exceptions, module].
 
-Data crosses by value (encoding.py). Other objects stay where they are: each side numbers those it has handed out ("mine")
-and holds one `Proxy` for each that it was handed; a proxy that goes back is "yours". An exception is made anew, but one that
-comes back is itself. Threads take turns. Subclasses say what they let the other side do.
+Data crosses by value (encoding.py); what is held beyond a call is kept the same on both sides (aliases.py). Other objects stay
+where they are: each side numbers those it has handed out ("mine") and holds one `Proxy` for each that it was handed; a proxy that
+goes back is "yours". An exception is made anew, but one that comes back is itself. Threads take turns. Subclasses say what they
+let the other side do.
 """
 
-import collections
 import contextlib
 import json
-import operator
 import socket
 import struct
 import sys
 import threading
 from typing import Any
 
+from .aliases import Aliases, Holds, held_in, is_same, look
 from .decoding import MUTABLE_KINDS, Decoder, Malformed, set_free_field, untrusted
-from .encoding import BUILTIN_TYPES, Encoder, Row, instance_fields
+from .encoding import BUILTIN_TYPES, Encoder, Row
 from .proxies import Proxy, proxy_of, special_methods_of
 
 _LENGTH = struct.Struct("!I")
@@ -45,6 +45,9 @@ class Gone(BaseException):
 class Conversation:
     """One end. `classes` are the classes whose instances cross by value, by name."""
 
+    keeps = False
+    """Whether it tells what is still held of the data of a call once the call is over."""
+
     def __init__(self, sock: socket.socket) -> None:
         self.classes: dict[str, type] = {}
         self.kept: set[type] = set()
@@ -53,6 +56,7 @@ class Conversation:
         """Whether this side did anything with an object of the other side's since this was last set to False."""
         self._socket = sock
         self._turn = threading.RLock()
+        self._aliases = Aliases()
         self._proxies: dict[tuple[int, bool], Proxy] = {}
         self._raised: list[Exception] = []
         self._mine: dict[int, object] = {}
@@ -63,13 +67,12 @@ class Conversation:
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         """Ask the other side. Raises what it raised, and `Gone`."""
         self.used = True
-        encoder = Encoder(self)
-        atoms = [encoder.encode(arg) for arg in args]
-        named = {name: encoder.encode(value) for name, value in kwargs.items()}
-        message = {"op": op, "args": atoms, "kwargs": named, "rows": encoder.rows}
         try:
             with self._turn:
-                self._send(message)
+                encoder = Encoder(self, self._aliases.known)
+                atoms = [encoder.encode(arg) for arg in args]
+                named = {name: encoder.encode(value) for name, value in kwargs.items()}
+                self._send({"op": op, "args": atoms, "kwargs": named, "rows": encoder.rows})
                 result, raised = self._reply(encoder)
         except (Malformed, OSError) as error:
             self.gone = True
@@ -108,6 +111,8 @@ class Conversation:
 
     def resolve(self, row: Row) -> object:
         kind, number = row[:2]
+        if kind == "shared":
+            return self._aliases.item(number)
         if kind == "yours" and number in self._mine:
             return self._mine[number]
         if kind != "mine" or type(number) is not int:
@@ -141,30 +146,47 @@ class Conversation:
                 for number, row in message.get("changed", ()):
                     _check_change(sent, number, row)
                     decoder.fill(sent.objects[number], row)
+                for number in message.get("kept", ()):
+                    self._aliases.follow(sent.objects[number], sent.rows[number], handed=True, told=True, heard=True)
+                for number in message.get("shown", ()):
+                    row = decoder.rows[number]
+                    self._aliases.follow(decoder.objects[number], row, handed=False, told=True, heard=False)
+                self._aliases.take(message.get("edits"), self)  # which may tell of those just followed
                 return result, raised
 
     def _answer(self, message: dict[str, Any]) -> None:
         with untrusted():
+            self._aliases.take(message.get("edits"), self)
             decoder = Decoder(message.get("rows"), self)
             op, args = message["op"], decoder.values(message.get("args"))
             kwargs = {name: decoder.value(atom) for name, atom in message.get("kwargs", {}).items()}
             rows = message["rows"]
-            before = [(n, item, _look(item)) for n, item in enumerate(decoder.objects) if rows[n][0] in MUTABLE_KINDS]
-        known = {id(item): ["known", n] for n, item in enumerate(decoder.objects)}
-        encoder = Encoder(self, known)
+            before = [(n, item, look(item)) for n, item in enumerate(decoder.objects) if rows[n][0] in MUTABLE_KINDS]
+        holds = Holds(before)
         try:
             result = self.perform(op, args, kwargs)
+            encoder = self._encoder_of_reply(decoder)
             reply = {"ok": encoder.encode(result), "changed": _changes(before, encoder)}
+            del result
+            reply["shown"] = held_in(encoder) if self.keeps else []
         except Exception as error:
-            encoder = Encoder(self, known)
+            encoder = self._encoder_of_reply(decoder)
             reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
             reply |= {"kind": self._stands_for.get(type(error)), **self._number(error)}
             try:
                 reply |= {**_parts(error, encoder), "changed": _changes(before, encoder)}
             except TypeError:
                 encoder = Encoder(self)
+        reply["kept"] = holds.of_the_arguments(rows, encoder) if self.keeps else []
+        for number in reply["kept"]:
+            self._aliases.follow(decoder.objects[number], rows[number], handed=True, told=True, heard=True)
+        for number in reply.get("shown", ()):
+            self._aliases.follow(encoder.objects[number], encoder.rows[number] or [], handed=False, told=False, heard=True)
         reply["rows"] = encoder.rows
         self._send(reply)
+
+    def _encoder_of_reply(self, asked: Decoder) -> Encoder:
+        return Encoder(self, {id(item): ["known", n] for n, item in enumerate(asked.objects)} | self._aliases.known)
 
     def _number(self, error: Exception) -> dict[str, int]:
         """What tells the other side which exception it is, should it come back."""
@@ -209,6 +231,8 @@ class Conversation:
     # The socket
 
     def _send(self, message: dict[str, Any]) -> None:
+        if edits := self._aliases.edits(self):
+            message["edits"] = edits
         data = _dumps(message)
         self._socket.sendall(_LENGTH.pack(len(data)) + data)
 
@@ -306,25 +330,4 @@ def _instance_of(kind: type[Exception], args: list[Any], text: str) -> Exception
 
 def _changes(before: list[tuple[int, Any, list[Any]]], encoder: Encoder) -> list[list[Any]]:
     """The rows, with their numbers, of what does not look as before. Raises TypeError where something in it cannot cross."""
-    return [[n, encoder.encode_contents(item)] for n, item, look in before if not _same(look, _look(item))]
-
-
-def _look(item: Any) -> list[Any]:
-    """The parts of a mutable object now, to tell by identity later whether it was changed."""
-    if isinstance(item, dict):
-        return [*item.keys(), *item.values()]
-    if isinstance(item, (bytearray, set)):
-        return [bytes(item)] if isinstance(item, bytearray) else [frozenset(item)]
-    if type(item).__module__ == "numpy":
-        return [item.tobytes()]
-    if isinstance(item, (list, collections.deque)):
-        return list(item)
-    return [part for pair in instance_fields(item).items() for part in pair]
-
-
-def _same(before: list[Any], after: list[Any]) -> bool:
-    if len(before) != len(after):
-        return False
-    if len(before) == 1 and type(before[0]) in (bytes, frozenset):
-        return bool(before[0] == after[0])
-    return all(map(operator.is_, before, after))
+    return [[n, encoder.encode_contents(item)] for n, item, seen in before if not is_same(seen, look(item))]

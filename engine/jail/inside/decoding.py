@@ -69,7 +69,7 @@ class Decoder:
         if type(rows) is not list or not all(type(row) is list and row and type(row[0]) is str for row in rows):
             raise Malformed("not a table of rows")
         self.objects: list[Any] = [_UNMADE] * len(rows)
-        self._rows: list[Row] = rows
+        self.rows: list[Row] = rows
         self._peer = peer
         self._known = known or []
         self._odd_keys = 0
@@ -102,7 +102,7 @@ class Decoder:
 
     def _decode(self) -> None:
         holders = []
-        for number, row in enumerate(self._rows):
+        for number, row in enumerate(self.rows):
             kind = row[0]
             if self._plain and kind not in PLAIN_KINDS:
                 raise Malformed(f"{kind} where only plain data may stand")
@@ -114,17 +114,17 @@ class Decoder:
                 self.objects[number] = _LEAVES[kind](self, row)
             else:
                 self.objects[number] = self._peer.resolve(row)
-        if any(self._rows[number][0] == "frozenset" for number in holders):
+        if any(self.rows[number][0] == "frozenset" for number in holders):
             self._fill_instances()  # what they hold so far is enough for most hashes, and what is not made yet has none
         for number in holders:
             self._make(number)
-        filled = [number for number, row in enumerate(self._rows) if row[0] in _EMPTY]
-        filled.sort(key=lambda number: self._rows[number][0] != "instance")  # instances first: they may be keys
+        filled = [number for number, row in enumerate(self.rows) if row[0] in _EMPTY]
+        filled.sort(key=lambda number: self.rows[number][0] != "instance")  # instances first: they may be keys
         for number in filled:
-            self._fill(self.objects[number], self._rows[number])
+            self._fill(self.objects[number], self.rows[number])
 
     def _fill_instances(self) -> None:
-        for number, row in enumerate(self._rows):
+        for number, row in enumerate(self.rows):
             if row[0] == "instance":
                 self._fill(self.objects[number], row)
 
@@ -138,14 +138,14 @@ class Decoder:
                 continue
             inner = [
                 atom[0]
-                for atoms in self._rows[top][1:]
+                for atoms in self.rows[top][1:]
                 if type(atoms) is list
                 for atom in atoms
                 if type(atom) is list and self.objects[atom[0]] is _UNMADE
             ]
             if not inner:
-                self._sizes[top] = self._size(self._rows[top])
-                self.objects[top] = _HOLDING[self._rows[top][0]](self, self._rows[top])
+                self._sizes[top] = self._size(self.rows[top])
+                self.objects[top] = _HOLDING[self.rows[top][0]](self, self.rows[top])
             elif top in open_rows:
                 raise Malformed("an immutable value that holds itself")
             else:

@@ -1,0 +1,166 @@
+"""Data that both sides hold on to: what the program kept of what it was handed, and what it showed of what it keeps.
+
+Data crosses as a copy. Where the program goes on holding the original, the two would drift apart, and tests would not notice that
+a class changes the list that it was given, or lets them change its own. So the candidate finds out what is still held when a call
+is over, both sides give it the next number, and every later message first tells what has changed in it. What the tests change
+counts always. What the program changes counts in what it was handed only: a result is not to change once it was given. The last
+few are followed, and none that is large.
+"""
+
+import collections
+import operator
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from .decoding import MUTABLE_KINDS, Decoder, Malformed
+from .encoding import Encoder, Peer, Row, instance_fields
+
+_HANDED, _SHOWN = 256, 64
+"""How many are followed of what was handed over, and of what was shown."""
+_MOST_PARTS = 1_000
+
+
+@dataclass(slots=True)
+class _Alias:
+    item: Any
+    form: list[Any]
+    """What a row of it begins with."""
+    seen: list[Any]
+    """How it looked when the two sides last agreed."""
+    told: bool
+    """Whether this side tells what it changes; `heard`: whether the other side may."""
+    heard: bool
+
+
+class Aliases:
+    """Those of one side. `known` are the rows of what was handed over, which crosses as the same object from now on."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Row] = {}
+        self._followed: dict[int, _Alias] = {}
+        self._handed: collections.deque[int] = collections.deque(maxlen=_HANDED)
+        self._shown: collections.deque[int] = collections.deque(maxlen=_SHOWN)
+        self._next = 0
+
+    def follow(self, item: Any, row: Row, *, handed: bool, told: bool, heard: bool) -> None:
+        """Raises Malformed for what cannot change."""
+        if row[0] not in MUTABLE_KINDS:
+            raise Malformed(f"a {str(row[0])[:40]} does not change")
+        self._followed[self._next] = _Alias(item, _form(row), look(item), told, heard)
+        numbers = self._handed if handed else self._shown
+        if len(numbers) == numbers.maxlen:
+            oldest = self._followed.pop(numbers[0])
+            self.known.pop(id(oldest.item), None)
+        numbers.append(self._next)
+        if handed:
+            self.known[id(item)] = ["shared", self._next]
+        self._next += 1
+
+    def item(self, number: Any) -> Any:
+        """Raises Malformed."""
+        if number not in self._followed:
+            raise Malformed("an object that both sides have, by a number of none")
+        return self._followed[number].item
+
+    def edits(self, peer: Peer) -> dict[str, Any] | None:
+        """What this side changed since the last message, None for nothing."""
+        changed = [(n, alias) for n, alias in self._followed.items() if alias.told and not is_same(alias.seen, look(alias.item))]
+        if not changed:
+            return None
+        encoder = Encoder(peer, {id(alias.item): ["shared", n] for n, alias in self._followed.items() if alias.told})
+        try:
+            contents = [[n, encoder.encode_contents(alias.item)] for n, alias in changed]
+        except TypeError:  # something in it cannot cross
+            return None
+        for _, alias in changed:
+            alias.seen = look(alias.item)
+        return {"contents": contents, "rows": encoder.rows}
+
+    def take(self, edits: dict[str, Any] | None, peer: Peer) -> None:
+        """Change what the other side changed. Raises Malformed."""
+        if edits is None:
+            return
+        decoder = Decoder(edits["rows"], peer)
+        for number, row in edits["contents"]:
+            alias = self._followed.get(number)
+            if alias is None or not alias.heard or _form(row) != alias.form:
+                raise Malformed("a change of what cannot have changed")
+            decoder.fill(alias.item, row)
+            alias.seen = look(alias.item)
+
+
+class Holds:
+    """Finds what of the objects of a call is still held by somebody once the call is over, by counting references."""
+
+    def __init__(self, before: list[tuple[int, Any, list[Any]]]) -> None:
+        self._before = before
+        self._counts = self._counted()
+
+    def of_the_arguments(self, rows: list[Row], reply: Encoder) -> list[int]:
+        """Numbers of rows of the request."""
+        more = [
+            (n, item, now - was)
+            for (n, item, _), was, now in zip(self._before, self._counts, self._counted(), strict=True)
+            if now > was
+        ]
+        if not more:
+            return []
+        own = _own_references(reply)
+        return [n for n, item, references in more if references > own.get(id(item), 0) and _size(rows[n]) <= _MOST_PARTS]
+
+    def _counted(self) -> list[int]:
+        return [sys.getrefcount(entry[1]) for entry in self._before]
+
+
+def held_in(reply: Encoder) -> list[int]:
+    """Numbers of rows of a reply that can change: none, unless the program still holds some of them."""
+    mutable = [n for n, row in enumerate(reply.rows) if row is not None and row[0] in MUTABLE_KINDS]
+    if not mutable or len(reply.rows) > _MOST_PARTS:
+        return []
+    own = _own_references(reply)
+    if all(sys.getrefcount(reply.objects[n]) <= _COUNTING + own[id(reply.objects[n])] for n in mutable):
+        return []
+    return [n for n in mutable if _size(reply.rows[n] or []) <= _MOST_PARTS]
+
+
+_PROBE = [object()]
+_COUNTING = sys.getrefcount(_PROBE[0]) - len(_PROBE)
+"""References that the counting itself takes."""
+
+
+def _own_references(reply: Encoder) -> dict[int, int]:
+    """How often the encoder of a reply, and what it encoded, refer to each object, by id; what is large is not looked into."""
+    parts = [part for row in reply.rows if row for part in row if type(part) is list and len(part) <= _MOST_PARTS]
+    within = collections.Counter(atom[0] for part in parts for atom in part if type(atom) is list)
+    return {id(item): 1 + within[n] for n, item in enumerate(reply.objects)}
+
+
+def _form(row: Row) -> list[Any]:
+    return row[:2] if row[0] == "instance" else row[:1]
+
+
+def _size(row: Row) -> int:
+    return sum(len(part) for part in row[1:] if isinstance(part, list | str))
+
+
+def look(item: Any) -> list[Any]:
+    """The parts of a mutable object now, to tell by identity later whether it was changed."""
+    if isinstance(item, dict):
+        return [*item.keys(), *item.values()]
+    if isinstance(item, (bytearray, set)):
+        return [bytes(item)] if isinstance(item, bytearray) else [frozenset(item)]
+    if type(item).__module__ == "numpy":
+        return [item.tobytes()]
+    if isinstance(item, (list, collections.deque)):
+        return list(item)
+    return [part for pair in instance_fields(item).items() for part in pair]
+
+
+def is_same(before: list[Any], after: list[Any]) -> bool:
+    """Whether nothing was changed between two looks."""
+    if len(before) != len(after):
+        return False
+    if len(before) == 1 and type(before[0]) in (bytes, frozenset):
+        return bool(before[0] == after[0])
+    return all(map(operator.is_, before, after))
