@@ -67,6 +67,7 @@ _WITHOUT = {
     "clone": (0, _NAMESPACES, errno.EPERM),
     "mmap": (3, _MAP_HUGETLB, errno.ENOMEM),  # huge pages come from a pool of the host's, which is in no memory account
     "memfd_create": (1, _MFD_HUGETLB, errno.EINVAL),
+    "sendto": (3, socket.MSG_OOB, errno.ENOTSUP),  # seldom used between local sockets, and more than once a way out of sandboxes
 }
 """The argument of each that may have none of some bits, and what is answered where it has."""
 _SAID_TO_BE_DONE = ("fsync", "fdatasync", "sync_file_range", "msync", "fadvise64", "flock")
