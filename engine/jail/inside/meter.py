@@ -79,12 +79,15 @@ class RunDelays:
     def total_ns(self, elapsed_ns: int) -> int:
         """The sum so far, of a program that began `elapsed_ns` ago; 0 where the kernel does not say."""
         longest_ns = 0
+        alive: dict[str, int] = {}
         with contextlib.suppress(OSError):  # no memory to look, while a program that took it all is dying
             for pid in _others():
+                alive[pid] = self._delay_ns_of.get(pid, 0)
                 with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/schedstat", "rb") as file:
                     delay_ns = int(file.read().split()[1])
-                    longest_ns = max(longest_ns, delay_ns - self._delay_ns_of.get(pid, 0))
-                    self._delay_ns_of[pid] = delay_ns
+                    longest_ns = max(longest_ns, delay_ns - alive[pid])
+                    alive[pid] = delay_ns
+            self._delay_ns_of = alive  # nothing of those that are gone: a program may have millions of children in its time
         self._total_ns = min(elapsed_ns, self._total_ns + longest_ns)
         return self._total_ns
 
