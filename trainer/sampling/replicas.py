@@ -44,10 +44,11 @@ def check(settings: Ray, section: str) -> None:
 
 @dataclass
 class _Member:
-    """One replica. Ray makes it anew by itself when it dies; `killed` counts how often we had to end it for that."""
+    """One replica, which Ray makes anew when it dies."""
 
     actor: Any
-    killed: int = 0
+    losses: int = 0
+    """How often it was seen to be lost; the first seat to see it counts."""
 
 
 class Replicas:
@@ -143,17 +144,19 @@ class _Work:
         from ray.exceptions import RayError
 
         while True:
-            killed = member.killed
+            losses = member.losses
             if gone := await self._tell(member):
                 return gone
-            is_there = True
-            while is_there:
+            while member.losses == losses:
                 share = await self.open.get()
                 try:
-                    await self._answer(member, share)
+                    if member.losses == losses:
+                        await self._answer(member, share)
+                    else:  # lost while this seat waited: it is told again before it is asked
+                        self.open.put_nowait(share)
                 except RayError as error:
-                    is_there = False
-                    _end_where_it_failed(member, error, killed)
+                    if member.losses == losses:
+                        _count_as_lost(member, error)
                     self._open_again(share, error)
                 finally:
                     self.open.task_done()
@@ -187,13 +190,13 @@ class _Work:
         self.open.put_nowait(share)
 
 
-def _end_where_it_failed(member: _Member, error: Exception, killed: int) -> None:
-    """A replica that is alive and fails, such as one whose engine died, is ended once, so that Ray makes it anew."""
+def _count_as_lost(member: _Member, error: Exception) -> None:
+    """One that is alive and failed, such as one whose engine died, is ended, so that Ray makes it anew."""
     import ray
     from ray.exceptions import RayTaskError
 
-    if isinstance(error, RayTaskError) and not isinstance(error.cause, Forgotten) and member.killed == killed:
-        member.killed += 1
+    member.losses += 1
+    if isinstance(error, RayTaskError) and not isinstance(error.cause, Forgotten):
         ray.kill(member.actor, no_restart=False)
 
 

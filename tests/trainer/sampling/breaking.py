@@ -1,7 +1,8 @@
-"""Samplers for replicas that fail at one request; a module of its own, so that replicas made anew start quickly."""
+"""Samplers for replicas that fail or dwell at one request; a module of its own, so that replicas made anew start quickly."""
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ from trainer.sampling.sampler import Emit
 
 
 class Breaks:
-    """Makes itself, and fails at the request of this id."""
+    """Makes itself, and does something at requests whose ids begin so."""
 
-    def __init__(self, at: str, how: Callable[[], None]) -> None:
+    def __init__(self, at: str, how: Callable[[], None], start_s: float) -> None:
         self._at, self._how = at, how
+        time.sleep(start_s)  # as a large model takes its time
 
     def of_model(self, path: str, load: object, stage: str) -> "Breaks":
         return self
@@ -21,7 +23,7 @@ class Breaks:
     def sample(self, requests: Sequence[Request], emit: Emit, stop: threading.Event) -> None:
         for request in requests:
             if not request.sampled:
-                if request.id == self._at:
+                if request.id.startswith(self._at):
                     self._how()
                 emit(Candidate(id=request.id, task_id="t", completion="", temperature=1.0, seed=0, tokens=0))
 
@@ -32,6 +34,10 @@ def fail() -> None:
 
 def die() -> None:
     os._exit(1)
+
+
+def dwell() -> None:
+    time.sleep(1)
 
 
 def no_model(path: str) -> Any:

@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tests.trainer import small
-from tests.trainer.sampling.breaking import Breaks, die, fail, no_model
+from tests.trainer.sampling.breaking import Breaks, die, dwell, fail, no_model
 from trainer.errors import SamplerError
 from trainer.language_model import LanguageModel
 from trainer.recipe import Recipe
@@ -173,8 +173,9 @@ def test_weights_that_a_node_does_not_have_are_named(samplers: Samplers, tmp_pat
 
 
 @contextmanager
-def breaking(address: str, how: Callable[[], None]) -> Iterator[Sampler]:
-    replicas = Replicas(Ray(address=address, restarts=5, cpus=0.2), 1, partial(Breaks, "1.0/1", how), no_model)
+def breaking(address: str, at: str, how: Callable[[], None], at_once: int = 1, start_s: float = 0) -> Iterator[Sampler]:
+    samplers = partial(Breaks, at, how, start_s)
+    replicas = Replicas(Ray(address=address, restarts=5, cpus=0.2), at_once, samplers, no_model)
     try:
         yield ReplicasSampler(replicas, "", "stage", lambda requests: [list(requests[n : n + 2]) for n in range(0, 8, 2)])
     finally:
@@ -186,10 +187,20 @@ def test_a_request_that_breaks_every_replica_ends_the_run(cluster: Cluster, how:
     """It is named, and all but the one beside it are answered before, once; that one may be lost with each process."""
     answered: list[str] = []
     wanted = r"5 replicas broke over the same requests \(.*1\.0/1"
-    with breaking(cluster.address, how) as sampler, pytest.raises(SamplerError, match=wanted):
+    with breaking(cluster.address, "1.0/1", how) as sampler, pytest.raises(SamplerError, match=wanted):
         sampler.sample(REQUESTS, lambda candidate: answered.append(candidate.id), threading.Event())
     assert sorted({*answered, "1.0/0"}) == [request.id for request in REQUESTS if request.id != "1.0/1"]
     assert len(set(answered)) == len(answered)
+
+
+def test_seats_without_work_outlive_their_replica(cluster: Cluster) -> None:
+    """Replicas with many more seats than work are killed, and are long in coming back: no share is given up, none is lost."""
+    with breaking(cluster.address, "", dwell, at_once=16, start_s=4) as sampler:
+        assert isinstance(sampler, ReplicasSampler)
+        actors = [member.actor for member in sampler._replicas.members]
+        running = ray.get([actor.__ray_call__.remote(lambda replica: os.getpid()) for actor in actors])
+        found = sample(sampler, REQUESTS, lambda: kill(running))
+    assert [candidate.id for candidate in found] == [request.id for request in REQUESTS]
 
 
 def test_a_removed_node_loses_nothing(samplers: Samplers, folder: Path, cluster: Cluster) -> None:
