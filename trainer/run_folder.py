@@ -67,7 +67,7 @@ class RunFolder:
             _complete(partial, final)
             return THERE
         if self.lender and _manifest(self.lender / stage).get("inputs") == inputs:
-            shutil.copytree(self.lender / stage, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
+            _borrow(self.lender / stage, partial)
             _complete(partial, final)
             return str(self.lender)
         return ""
@@ -204,8 +204,14 @@ def _set_aside(final: Path) -> None:
     final.rename(outdated)
 
 
+def _borrow(stage: Path, partial: Path) -> None:
+    """Everything in a stage, the manifest last: where it lies, everything does."""
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(stage, partial, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(_MANIFEST))
+    _link_or_copy(str(stage / _MANIFEST), str(partial / _MANIFEST))
+
+
 def _link_or_copy(source: str, target: str) -> None:
-    Path(target).unlink(missing_ok=True)
     try:
         Path(target).hardlink_to(source)
     except OSError:  # another file system

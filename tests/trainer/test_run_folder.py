@@ -1,5 +1,6 @@
 """Stages in a run folder: when one is taken up, set aside, or lent to another run."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,33 @@ def test_another_run_lends_what_was_made_from_the_same(folder: RunFolder, tmp_pa
     assert (borrower.path / "tasks/made.txt").read_text() == "all"
     assert borrower.take_up("start/model", INPUTS) == ""
     assert folder.is_done("tasks")
+
+
+def test_what_another_run_lends_is_whole(folder: RunFolder, tmp_path: Path) -> None:
+    """Nothing that an interrupted stage of the borrower had left is among it."""
+    make(folder, "tasks", "all")
+    borrower = open_run(small.recipe(tmp_path, seed=1, take_over=str(folder.path)))
+    borrower.close()
+    (borrower.path / "tasks.partial").mkdir()
+    (borrower.path / "tasks.partial/half.txt").write_text("half")
+    borrower.take_up("tasks", INPUTS)
+    assert sorted(path.name for path in (borrower.path / "tasks").iterdir()) == ["made.txt", "manifest.json"]
+
+
+def test_a_stage_that_could_not_be_copied_whole_is_not_taken_for_one(folder: RunFolder, tmp_path: Path) -> None:
+    """Whatever came in between, the next look finds no manifest: it is the last of the copy's files."""
+    make(folder, "tasks", "all")
+    borrower = open_run(small.recipe(tmp_path / ("long" * 40), seed=1, take_over=str(folder.path)))
+    borrower.close()
+    longest = os.pathconf(tmp_path, "PC_PATH_MAX") - 1
+    deep = folder.path / "tasks"
+    while len(str(deep)) < longest - 100:  # short enough here, too long in the borrower's folder
+        deep /= "d" * min(80, longest - 20 - len(str(deep)))
+    deep.mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(OSError, match="too long"):
+            borrower.take_up("tasks", INPUTS)
+    assert not borrower.is_done("tasks")
 
 
 def test_a_run_that_was_killed_at_its_first_breath_is_begun_again(tmp_path: Path) -> None:
