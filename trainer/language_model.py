@@ -15,7 +15,15 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils.logging import disable_progress_bar
 
 from trainer import model_source
@@ -125,6 +133,7 @@ def load(path: str | Path, dtype: str = "float32", device: str = "cpu", key: str
         network: Any = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise _no_model(path, error, key) from error
+    network.generation_config = _writable(network.generation_config)
     return LanguageModel(network=network.to(_resolve(device)), tokenizer=tokenizer)
 
 
@@ -175,6 +184,16 @@ def _ids(tokenizer: Any, words: str) -> list[int]:
 
 def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _writable(settings: GenerationConfig) -> GenerationConfig:
+    """Some models come with settings that transformers reads and refuses to write, which would be after the training."""
+    try:
+        settings.validate(strict=True)
+    except ValueError:
+        kept = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return GenerationConfig(**{name: getattr(settings, name) for name in kept})
+    return settings
 
 
 def _no_model(path: str | Path, error: Exception, key: str) -> ModelError:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-_FILES = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "tokenizer*", "vocab.json", "merges.txt")
+_FILES = (
+    *("*.safetensors", "*.bin", "config.json", "generation_config.json", "adapter_config.json"),
+    *("tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
+)
 _AT_ONCE_BYTES = 1 << 24
 
 

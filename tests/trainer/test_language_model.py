@@ -1,4 +1,10 @@
-"""Text and tokens: a response is the same text in the tokens that follow a prompt as by itself, with any tokenizer."""
+"""Text and tokens: a response is the same text in the tokens that follow a prompt as by itself, with any tokenizer.
+
+And what a model brings along besides: settings that cannot be written again, a template for chats.
+"""
+
+import json
+from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
@@ -6,7 +12,9 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from tests.trainer import small
+from trainer import language_model
 from trainer.language_model import LanguageModel
+from trainer.revision import revision
 
 PROMPT = "def solve(x):\n"
 RESPONSES = ("    return x + 1\n", "return x\n", "\n    return x", "  # nothing", "")
@@ -45,3 +53,22 @@ def test_prompt_and_response_are_the_text_of_both(model: LanguageModel, response
 def test_a_response_keeps_its_first_space(model: LanguageModel, response: str) -> None:
     """What was sampled behind a prompt is not the beginning of a text."""
     assert model.text(model.response_ids(response)) == response
+
+
+def test_a_model_whose_settings_are_at_odds_can_be_saved(tmp_path: Path) -> None:
+    """Such as a temperature without chance, which transformers reads and does not write. Its end tokens stay."""
+    small.model().save(tmp_path)
+    settings = tmp_path / "generation_config.json"
+    settings.write_text(json.dumps({"do_sample": False, "temperature": 0.6, "eos_token_id": [0, 5]}))
+    language_model.load(tmp_path).save(tmp_path / "again")
+    assert language_model.load(tmp_path / "again").end_ids == [0, 5]
+
+
+def test_another_template_makes_another_revision(tmp_path: Path) -> None:
+    """It decides what a model for chats is asked, and lies in a file of its own."""
+    model = small.model()
+    model.save(tmp_path)
+    before = revision(tmp_path)
+    model.tokenizer.chat_template = "{{ messages[0].content }}"
+    model.save(tmp_path)
+    assert revision(tmp_path) != before
