@@ -616,6 +616,9 @@ KINDS = [
     "type",
     "numpy",
     "namedtuple",
+    "shared",
+    "ndarray",
+    "path",
 ]
 NAMES = [
     "Node",
@@ -633,16 +636,41 @@ ROW = st.tuples(
     st.sampled_from(KINDS), st.lists(st.lists(ATOM, max_size=3) | st.sampled_from(NAMES) | st.integers(-1, 3) | JUNK, max_size=4)
 ).map(lambda parts: [parts[0], *parts[1]])
 ROWS = st.lists(ROW, max_size=4)
-LINEAGE = st.tuples(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), max_size=3)).map(list)
+MODULES = st.sampled_from(["builtins", "json.decoder", "unittest.case", "solution", ""]) | JUNK
+LINEAGE = st.recursive(
+    st.tuples(st.sampled_from(NAMES), st.just([]), MODULES),
+    lambda bases: st.tuples(st.sampled_from(NAMES), st.lists(bases.map(list), max_size=3), MODULES),
+    max_leaves=4,
+).map(list)
+NUMBERS = st.lists(st.integers(-1, 3), max_size=3) | JUNK
+CHANGES = st.lists(st.tuples(st.integers(-1, 2), ROW), max_size=3)
+HELD = {
+    "kept": NUMBERS,
+    "shown": NUMBERS,
+    "edits": st.fixed_dictionaries({"contents": CHANGES | JUNK, "rows": ROWS | JUNK}) | JUNK,
+}
 MESSAGE = st.one_of(
-    st.fixed_dictionaries({"ok": ATOM, "rows": ROWS}, optional={"changed": st.lists(st.tuples(st.integers(-1, 2), ROW)) | JUNK}),
+    st.fixed_dictionaries({"ok": ATOM, "rows": ROWS}, optional={"changed": CHANGES | JUNK, **HELD}),
     st.fixed_dictionaries(
-        {"raised": LINEAGE | JUNK, "rows": ROWS},
-        optional={"args": st.lists(ATOM, max_size=5) | JUNK, "text": JUNK, "trace": JUNK},
+        {"raised": LINEAGE | JUNK, "rows": ROWS, "text": JUNK},
+        optional={
+            "args": st.lists(ATOM, max_size=5) | JUNK,
+            "trace": JUNK,
+            "fields": st.dictionaries(st.sampled_from(["code", "args", "_trace", "__notes__", "__class__"]), ATOM) | JUNK,
+            "cause": ATOM | JUNK,
+            "kind": st.integers(-1, 3) | JUNK,
+            "mine": JUNK,
+            "yours": st.integers(-1, 3) | JUNK,
+            **HELD,
+        },
     ),
     st.fixed_dictionaries(
-        {"op": st.sampled_from(["call", "getattr", "iter", "eq"]) | JUNK, "rows": ROWS},
-        optional={"args": st.lists(ATOM, max_size=3) | JUNK, "kwargs": st.dictionaries(st.text(max_size=2), ATOM) | JUNK},
+        {"op": st.sampled_from(["call", "getattr", "setattr", "iter", "eq", "hash", "deepcopy"]) | JUNK, "rows": ROWS},
+        optional={
+            "args": st.lists(ATOM, max_size=3) | JUNK,
+            "kwargs": st.dictionaries(st.text(max_size=2), ATOM) | JUNK,
+            "edits": HELD["edits"],
+        },
     ),
     st.dictionaries(st.sampled_from(["ok", "op", "raised", "rows", "args", "kwargs", "changed", "text"]), JUNK),
 )

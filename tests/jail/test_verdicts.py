@@ -230,6 +230,7 @@ def test_a_status_too_large_for_the_kernel_is_none_that_says_well(jails):
     [
         ("import nosuchmodule\nassert f(1) == 1", ""),
         ("x = 1 / 0\nassert f(1) == 1", ""),
+        ("data = open('not-there')\nassert f(1) == 1", ""),
         ("def test(c): assert c(1) == 1", "check"),
         ("assert f(1) == 1\nasync def check(c): assert c(1) == 2", "check"),
         ("assert f(1) == 1\ndef check(c): yield c(1) == 2", "check"),

@@ -8,6 +8,7 @@ any moment (a test run that is killed still says how far it came), then JSON onc
 """
 
 import contextlib
+import errno
 import json
 import marshal
 import mmap
@@ -218,7 +219,7 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
     try:
         code, names = _prepare(work, findings, side)
     except BaseException as error:  # whatever the caller's code raises, it is no finding about the program
-        findings.finish("unusable", error=f"{type(error).__name__}: {error}")
+        findings.finish("gone" if _ran_out(error) else "unusable", error=f"{type(error).__name__}: {error}")
         os._exit(0)
     state, why = "done", ""
     try:
@@ -240,11 +241,17 @@ def _is_own_fault(error: BaseException, side: ExaminerSide, subjects: Iterable[o
     That is so for a module that is missing here, for tests that end themselves and say that all is well, and for anything but an
     assertion before a function of the program's was used; but not where something ran out, which the program may have taken.
     """
-    if "_trace" in error.__dict__ or isinstance(error, OSError | MemoryError) or _text(error) == _NO_THREAD:
+    if "_trace" in error.__dict__ or _ran_out(error):
         return False
     if isinstance(error, ImportError | _NeverUsed) or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return True
     return _is_unused(side, subjects) and not isinstance(error, AssertionError)
+
+
+def _ran_out(error: BaseException) -> bool:
+    """Whether it is of something that program and tests share."""
+    number = error.errno if isinstance(error, OSError) else None
+    return isinstance(error, MemoryError) or number in (errno.EAGAIN, errno.ENOMEM, errno.ENOSPC) or _text(error) == _NO_THREAD
 
 
 def _is_unused(side: ExaminerSide, subjects: Iterable[object]) -> bool:
