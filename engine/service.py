@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from engine import wire
-from engine.errors import BadJob, Draining, EngineError, Starting
+from engine.errors import BadJob, Busy, Draining, EngineError, Starting
 from engine.records import MIB, Description, Job, Report
 from protos.execution.v1 import execution_pb2 as pb
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
@@ -36,6 +36,9 @@ type _Context = grpc.aio.ServicerContext[Any, Any]
 _PLENTY_PER_SLOT = 4
 """Programs of a stream under way, for each slot, that keep the slots busy while a response is held back."""
 _UNREADABLE = "the message cannot be read: it is none of execution.proto, or nested too deep"
+_LARGE_BYTES, _LARGE_TOGETHER_BYTES, _LARGE_RETRY_MS = MIB, 512 * MIB, 1_000
+"""From what size on a request is large; what those of all clients may have together, since each takes a multiple of its size in
+memory for as long as it waits and runs; when to come back."""
 _PLACE_BYTES = 2 * MIB
 """What a request and the outputs of its program may hold of the engine's memory for each place that it takes."""
 
@@ -54,15 +57,25 @@ class Executor(Protocol):
 class ExecutionService(pb_grpc.ExecutionServicer):
     """The servicer.
 
-    `stream_window` is the most requests of one stream under way at once, `gather_ms` the longest that a response is held back.
+    `stream_window` is the most requests of one stream under way at once, `gather_ms` the longest that a response is held back,
+    `large_together_bytes` what all large requests under way may have together.
     """
 
-    def __init__(self, executor: Executor, description: Description, *, stream_window: int, gather_ms: float = 20) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        description: Description,
+        *,
+        stream_window: int,
+        gather_ms: float = 20,
+        large_together_bytes: int = _LARGE_TOGETHER_BYTES,
+    ) -> None:
         self._executor = executor
         self._description = description
         self._stream_window = stream_window
         self._gather_ms = gather_ms
         self._refusing: EngineError | None = Starting()
+        self._large_room_bytes = large_together_bytes
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -85,7 +98,8 @@ class ExecutionService(pb_grpc.ExecutionServicer):
     async def Execute(self, request: pb.ExecuteRequest | None, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
         with _Call(self):
             try:
-                return await self.execute(self.accept(request, context.peer()), context.peer())
+                size = request.ByteSize() if request is not None else 0
+                return await self.execute(self.accept(request, size, context.peer()), size, context.peer())
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
                 await _abort(context, _refusal(request.id if request is not None else "", error))
 
@@ -110,7 +124,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             await _abort(context, wire.refusal_of(self._refusing))
         return wire.message_from_description(self._description)
 
-    def accept(self, request: pb.ExecuteRequest | None, client: str) -> Job:
+    def accept(self, request: pb.ExecuteRequest | None, size: int, client: str) -> Job:
         """The job a request asks for. Raises what Execute answers with instead of running it."""
         if self._refusing is not None:
             raise self._refusing
@@ -119,14 +133,22 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         self._executor.admit(
             client
         )  # before anything is spent on the request: refusing has to be cheap when there is too much to do
+        if size >= _LARGE_BYTES and size > self._large_room_bytes:
+            raise Busy(retry_after_ms=_LARGE_RETRY_MS)
         return wire.job_from_request(request, self._description)
 
-    async def execute(self, job: Job, client: str) -> pb.ExecuteResponse:
-        return wire.response_from_report(await self._executor.execute(job, client))
+    async def execute(self, job: Job, size: int, client: str) -> pb.ExecuteResponse:
+        """The response to a job whose request had that size."""
+        large_bytes = size if size >= _LARGE_BYTES else 0
+        self._large_room_bytes -= large_bytes
+        try:
+            return wire.response_from_report(await self._executor.execute(job, client))
+        finally:
+            self._large_room_bytes += large_bytes
 
-    def bytes_of(self, request: pb.ExecuteRequest) -> int:
-        """What the request and its response may hold of memory while it is under way."""
-        return request.ByteSize() + 2 * (request.limits.output_bytes or self._description.default_limits.output_bytes)
+    def outputs_of(self, request: pb.ExecuteRequest) -> int:
+        """How many bytes of outputs the response may have."""
+        return 2 * (request.limits.output_bytes or self._description.default_limits.output_bytes)
 
     def call_began(self) -> None:
         self._calls += 1
@@ -198,29 +220,30 @@ class _Stream:
             if message is None:
                 raise BadJob(_UNREADABLE)
             for request in message.requests:
-                places = max(1, min(self._places, self._service.bytes_of(request) // _PLACE_BYTES))
+                size = request.ByteSize()
+                places = max(1, min(self._places, (size + self._service.outputs_of(request)) // _PLACE_BYTES))
                 for _ in range(places):
                     await self._window.acquire()
-                self._start(request, places, tasks)
+                self._start(request, size, places, tasks)
 
     def _read_all(self, _: object) -> None:
         self._reading = False
         self._outbox.flush()
 
-    def _start(self, request: pb.ExecuteRequest, places: int, tasks: asyncio.TaskGroup) -> None:
+    def _start(self, request: pb.ExecuteRequest, size: int, places: int, tasks: asyncio.TaskGroup) -> None:
         if request.id in self._under_way:
             raise BadJob(f"two requests with the id {request.id[:80]!r} are under way; give each its own")
         self._under_way[request.id] = places
         try:
-            job = self._service.accept(request, self._client)
+            job = self._service.accept(request, size, self._client)
         except Exception as error:  # noqa: BLE001  # the edge: every error becomes a rejection
             self._answer(wire.response_from_refusal(request.id, _refusal(request.id, error)))
         else:
-            tasks.create_task(self._execute(job))  # the job, so that the message it came in can go
+            tasks.create_task(self._execute(job, size))  # the job, so that the message it came in can go
 
-    async def _execute(self, job: Job) -> None:
+    async def _execute(self, job: Job, size: int) -> None:
         try:
-            response = await self._service.execute(job, self._client)
+            response = await self._service.execute(job, size, self._client)
         except Exception as error:  # noqa: BLE001  # the edge, as above
             response = wire.response_from_refusal(job.id, _refusal(job.id, error))
         self._answer(response)

@@ -421,6 +421,22 @@ async def test_the_proof_is_a_program_that_ran():
             await probe(Says(report))
 
 
+async def test_large_requests_share_what_they_may_have_together():
+    """What they hold comes back with their responses; small ones are taken all the same."""
+    executor = FakeExecutor()
+    service = ExecutionService(executor, DESCRIPTION, stream_window=3, large_together_bytes=3 * MIB)
+    service.open()
+    large, small = request("large", "hold " + "x" * 2 * MIB), request("small", "hold")
+    running = asyncio.create_task(service.execute(service.accept(large, large.ByteSize(), "a"), large.ByteSize(), "a"))
+    await executor.running_are(1)
+    with pytest.raises(Busy):
+        service.accept(large, large.ByteSize(), "b")
+    assert service.accept(small, small.ByteSize(), "b").id == "small"
+    executor.released.set()
+    await running
+    assert service.accept(large, large.ByteSize(), "b").id == "large"
+
+
 async def test_stopping_finishes_what_was_accepted_and_takes_nothing_new(tmp_path):
     """The first stage of stopping: drain."""
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
