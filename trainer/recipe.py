@@ -234,6 +234,11 @@ class Recipe(Section):
             return self
         if not self.openai.addresses:
             raise ValueError('openai.addresses is empty: say where the servers are, such as ["http://localhost:8000/v1"]')
+        if self.openai.ask == "chat":
+            raise ValueError(
+                'openai.ask is "chat": the server would put tasks into a template, and the training would not see it; '
+                'set openai.ask to "tokens", and model.prompt to "chat" for the model\'s own template'
+            )
         if not self.openai.reload and (self.sft.epochs or self.training.rounds > 1):
             raise ValueError(
                 "servers that keep their weights can sample only one round, from the model as it came: "
@@ -246,10 +251,16 @@ class Recipe(Section):
         scoring = self.scoring
         values = sorted({scoring.compile_error, scoring.runtime_error, scoring.wrong_answer, scoring.passed, scoring.limit})
         apart = min(above - below for below, above in pairwise(values))
-        if self.teacher.score != "none" and not scoring.teacher_weight < min(apart, 2 * scoring.teacher_bonus):
+        weight = scoring.teacher_weight if self.teacher.score != "none" else 0.0
+        if weight and not weight < min(apart, 2 * scoring.teacher_bonus):
             raise ValueError(
-                f"scoring.teacher_weight is {scoring.teacher_weight}: it must be less than the {apart:g} between two verdicts, "
+                f"scoring.teacher_weight is {weight}: it must be less than the {apart:g} between two verdicts, "
                 f"and than twice scoring.teacher_bonus, or a teacher's score would count more than a verdict"
+            )
+        if self.teacher.sampler != "none" and not scoring.teacher_bonus + weight / 2 < apart:
+            raise ValueError(
+                f"scoring.teacher_bonus is {scoring.teacher_bonus}: with half of scoring.teacher_weight it must be less than the "
+                f"{apart:g} between two verdicts, or a teacher model that fails would rank above a student that fails less"
             )
         return self
 

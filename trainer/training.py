@@ -72,7 +72,13 @@ def train(
     torch.manual_seed(seed)
     network, steps = model.network, schedule.steps(len(tasks))
     weights = [weight for weight in network.parameters() if weight.requires_grad]
-    plain = torch.optim.AdamW(weights, lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay)
+    plain = torch.optim.AdamW(
+        weights,
+        lr=schedule.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=schedule.weight_decay,
+        fused=weights[0].is_cuda or None,  # else a step holds as much again as one of the moments
+    )
     with _together(model, plain, schedule, processes) as optimizer:
         reference = _refer(model, tasks, schedule, processes) if needs_reference else None
         first = _go_on(model, optimizer, processes, checkpoints)

@@ -129,6 +129,7 @@ def test_a_revision_changes_with_the_weights_alone(tmp_path: Path) -> None:
     [
         (["openai.addresses=[]"], "openai.addresses is empty: say where the servers are"),
         (['openai.addresses=["localhost:8000"]'], "an address is that of an API, such as http://localhost:8000/v1"),
+        (["openai.ask=chat"], 'openai.ask is "chat": the server would put tasks into a template'),
         (["sft.epochs=8"], "set openai.reload to true, or sft.epochs to 0 and training.rounds to 1"),
         ([], "openai.addresses: no server answers at http://127.0.0.1:9/v1 (All connection attempts failed); start one there"),
     ],

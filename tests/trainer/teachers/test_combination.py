@@ -80,6 +80,16 @@ def test_a_weight_that_could_outweigh_a_verdict_is_refused(override: str) -> Non
 
 
 @pytest.mark.parametrize(
+    "overrides", [["scoring.teacher_bonus=0.3"], ["teacher.score=likelihood", "scoring.teacher_weight=0.29"]]
+)
+def test_a_bonus_that_could_outweigh_a_verdict_is_refused(overrides: list[str]) -> None:
+    """Only where a model teaches: gold solutions have the best verdict anyway."""
+    with pytest.raises(RecipeError, match=r"scoring\.teacher_bonus is .* must be less than the"):
+        load(None, ["teacher.sampler=transformers", "teacher.path=teacher", *overrides])
+    load(None, ["scoring.teacher_bonus=0.3"])
+
+
+@pytest.mark.parametrize(
     ("overrides", "wanted"),
     [
         (["teacher.sampler=vllm"], "the teacher model is missing: set teacher.path"),
