@@ -16,7 +16,7 @@ from typing import Any
 from .decoding import MUTABLE_KINDS, Decoder, Malformed
 from .encoding import Encoder, Peer, Row, instance_fields
 
-_HANDED, _SHOWN = 256, 64
+_HANDED, _SHOWN = 128, 32
 """How many are followed of what was handed over, and of what was shown."""
 _MOST_PARTS = 1_000
 
@@ -115,10 +115,12 @@ class Holds:
 
 def held_in(reply: Encoder) -> list[int]:
     """Numbers of rows of a reply that can change: none, unless the program still holds some of them."""
-    mutable = [n for n, row in enumerate(reply.rows) if row is not None and row[0] in MUTABLE_KINDS]
-    if not mutable or len(reply.rows) > _MOST_PARTS:
+    if not reply.rows or len(reply.rows) > _MOST_PARTS:
         return []
-    own = _own_references(reply)
+    mutable = [n for n, row in enumerate(reply.rows) if row is not None and row[0] in MUTABLE_KINDS]
+    if not mutable:
+        return []
+    own = _own_references(reply) if len(reply.rows) > 1 else {id(reply.objects[0]): 1}
     if all(sys.getrefcount(reply.objects[n]) <= _COUNTING + own[id(reply.objects[n])] for n in mutable):
         return []
     return [n for n in mutable if _size(reply.rows[n] or []) <= _MOST_PARTS]
@@ -146,13 +148,15 @@ def _size(row: Row) -> int:
 
 def look(item: Any) -> list[Any]:
     """The parts of a mutable object now, to tell by identity later whether it was changed."""
+    if type(item) is list:
+        return item.copy()
     if isinstance(item, dict):
         return [*item.keys(), *item.values()]
     if isinstance(item, (bytearray, set)):
         return [bytes(item)] if isinstance(item, bytearray) else [frozenset(item)]
     if type(item).__module__ == "numpy":
         return [item.tobytes()]
-    if isinstance(item, (list, collections.deque)):
+    if isinstance(item, collections.deque):
         return list(item)
     return [part for pair in instance_fields(item).items() for part in pair]
 

@@ -167,8 +167,7 @@ class Conversation:
             result = self.perform(op, args, kwargs)
             encoder = self._encoder_of_reply(decoder)
             reply = {"ok": encoder.encode(result), "changed": _changes(before, encoder)}
-            del result
-            reply["shown"] = held_in(encoder) if self.keeps else []
+            del result  # what holds it from here on is the program
         except Exception as error:
             encoder = self._encoder_of_reply(decoder)
             reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
@@ -177,16 +176,25 @@ class Conversation:
                 reply |= {**_parts(error, encoder), "changed": _changes(before, encoder)}
             except TypeError:
                 encoder = Encoder(self)
-        reply["kept"] = holds.of_the_arguments(rows, encoder) if self.keeps else []
-        for number in reply["kept"]:
-            self._aliases.follow(decoder.objects[number], rows[number], handed=True, told=True, heard=True)
-        for number in reply.get("shown", ()):
-            self._aliases.follow(encoder.objects[number], encoder.rows[number] or [], handed=False, told=False, heard=True)
+        if self.keeps:
+            self._follow_held(reply, decoder, encoder, holds)
         reply["rows"] = encoder.rows
         self._send(reply)
 
+    def _follow_held(self, reply: dict[str, Any], asked: Decoder, encoder: Encoder, holds: Holds) -> None:
+        """What the program holds beyond the call."""
+        if kept := holds.of_the_arguments(asked.rows, encoder):
+            reply["kept"] = kept
+            for number in kept:
+                self._aliases.follow(asked.objects[number], asked.rows[number], handed=True, told=True, heard=True)
+        if "ok" in reply and (shown := held_in(encoder)):
+            reply["shown"] = shown
+            for number in shown:
+                self._aliases.follow(encoder.objects[number], encoder.rows[number] or [], handed=False, told=False, heard=True)
+
     def _encoder_of_reply(self, asked: Decoder) -> Encoder:
-        return Encoder(self, {id(item): ["known", n] for n, item in enumerate(asked.objects)} | self._aliases.known)
+        known = {id(item): ["known", n] for n, item in enumerate(asked.objects)}
+        return Encoder(self, known | self._aliases.known if self._aliases.known else known)
 
     def _number(self, error: Exception) -> dict[str, int]:
         """What tells the other side which exception it is, should it come back."""
@@ -231,7 +239,7 @@ class Conversation:
     # The socket
 
     def _send(self, message: dict[str, Any]) -> None:
-        if edits := self._aliases.edits(self):
+        if (edits := self._aliases.edits(self)) is not None:
             message["edits"] = edits
         data = _dumps(message)
         self._socket.sendall(_LENGTH.pack(len(data)) + data)
