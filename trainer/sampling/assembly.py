@@ -15,7 +15,7 @@ from trainer.errors import SamplerError
 from trainer.language_model import LanguageModel
 from trainer.recipe import Recipe
 from trainer.revision import revision
-from trainer.sampling import replicas, vllm
+from trainer.sampling import cluster, vllm
 from trainer.sampling.openai import OpenAISampler
 from trainer.sampling.reloading import EXTENSION, METHOD
 from trainer.sampling.replicas import Replicas, ReplicasSampler
@@ -133,7 +133,7 @@ def check(recipe: Recipe) -> None:
     """Looks for what samples and what judges, before a run begins. Raises SamplerError."""
     teacher = recipe.teacher
     if recipe.sampling.sampler == "ray":
-        replicas.check(recipe.ray, "sampling.sampler")
+        cluster.check(recipe.ray, "sampling.sampler")
     else:
         _check_one(recipe.sampling.sampler, "sampling.sampler", recipe.openai, "openai")
     if teacher.sampler != "none":

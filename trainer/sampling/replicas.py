@@ -11,10 +11,6 @@ again; what it had answered was handed on, and is asked for no more. Whoever is 
 """
 
 import asyncio
-import importlib.util
-import logging
-import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,23 +19,14 @@ from typing import Any
 from trainer.errors import SamplerError
 from trainer.language_model import LanguageModel
 from trainer.records import Request
+from trainer.sampling.cluster import connect, disconnect, reason, room
 from trainer.sampling.replica import Forgotten, MakesSamplers, Replica
 from trainer.sampling.sampler import Emit
 from trainer.sampling.settings import Ray
 
-_STORE_BYTES = 80 << 20
-"""Of a cluster of our own: requests and candidates are small, and weights are read from files."""
 _TRIES = 5
 """Replicas that may break over one share; then it is the share that breaks them."""
 _LOOK_FOR_STOP_S = 0.1
-
-
-def check(settings: Ray, section: str) -> None:
-    """Raises SamplerError where Ray cannot work here; `section` names the setting that asks for it."""
-    if importlib.util.find_spec("ray") is None:
-        raise SamplerError(f'{section} is "ray", which is not installed: `make setup` brings it, as does the extra rrtf[ray]')
-    if settings.address and _connect(settings):
-        _disconnect()
 
 
 @dataclass
@@ -59,7 +46,7 @@ class Replicas:
     ) -> None:
         import ray
 
-        self._is_connected_by_us = _connect(settings)
+        self._is_connected_by_us = connect(settings)
         self.settings, self.at_once = settings, at_once
         actor: Any = ray.remote(Replica)
         placed = actor.options(
@@ -80,7 +67,7 @@ class Replicas:
         for member in self.members:
             ray.kill(member.actor)
         if self._is_connected_by_us:
-            _disconnect()
+            disconnect()
 
 
 class ReplicasSampler:
@@ -169,11 +156,11 @@ class _Work:
             telling = member.actor.take_up.options(max_task_retries=-1).remote(*self._told)
             await asyncio.wait_for(telling, self._settings.start_ms / 1000)
         except RayTaskError as error:
-            raise SamplerError(f"ray: {_reason(error)}") from error
+            raise SamplerError(f"ray: {reason(error)}") from error
         except RayError as error:
-            return _reason(error)
+            return reason(error)
         except TimeoutError:
-            return f"it was not ready within ray.start_ms ({self._settings.start_ms}); {_room(self._settings)}"
+            return f"it was not ready within ray.start_ms ({self._settings.start_ms}); {room(self._settings)}"
         return ""
 
     async def _answer(self, member: _Member, share: _Share) -> None:
@@ -186,7 +173,7 @@ class _Work:
         share.tries += 1
         if share.tries == _TRIES:
             names = ", ".join(share.unanswered)
-            raise SamplerError(f"ray: {_TRIES} replicas broke over the same requests ({names}): {_reason(error)}")
+            raise SamplerError(f"ray: {_TRIES} replicas broke over the same requests ({names}): {reason(error)}")
         self.open.put_nowait(share)
 
 
@@ -198,47 +185,3 @@ def _count_as_lost(member: _Member, error: Exception) -> None:
     member.losses += 1
     if isinstance(error, RayTaskError) and not isinstance(error.cause, Forgotten):
         ray.kill(member.actor, no_restart=False)
-
-
-def _connect(settings: Ray) -> bool:
-    """Whether that was necessary: a process has one cluster. Raises SamplerError.
-
-    SIGTERM goes on doing what it did: Ray would take it for itself.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    if ray.is_initialized():
-        return False
-    own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": settings.address} if settings.address else own))
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        cure = "run `ray start` on this machine, to join the cluster or to begin one, or leave the address empty"
-        raise SamplerError(f"ray.address: no cluster answers at {settings.address!r} ({_reason(error)}); {cure}") from error
-    finally:
-        signal.signal(signal.SIGTERM, on_sigterm)
-    return True
-
-
-def _disconnect() -> None:
-    import ray
-
-    ray.shutdown()
-
-
-def _room(settings: Ray) -> str:
-    """What the cluster has and a replica takes, where that may be the reason."""
-    import ray
-
-    has = ray.cluster_resources()
-    there = f"the cluster has {has.get('CPU', 0):g} processors with {has.get('GPU', 0):g} GPUs"
-    return f"{there}, and each of {settings.replicas} replicas takes {settings.cpus:g} with {settings.gpus:g}"
-
-
-def _reason(error: Exception) -> str:
-    """One line: of what was raised in a replica the first; of one that could not be made the last, since the others say where."""
-    cause = getattr(error, "cause", None) or error
-    lines = str(cause).strip().splitlines() or [type(cause).__name__]
-    return lines[-1] if getattr(error, "actor_init_failed", False) else lines[0]

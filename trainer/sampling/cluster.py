@@ -1,0 +1,66 @@
+"""The Ray cluster that replicas live on: joined where it is running, or started for one run; and what is said when it fails."""
+
+import importlib.util
+import logging
+import os
+import signal
+from typing import Any
+
+from trainer.errors import SamplerError
+from trainer.sampling.settings import Ray
+
+_STORE_BYTES = 80 << 20
+"""Of a cluster of our own: requests and candidates are small, and weights are read from files."""
+
+
+def check(settings: Ray, section: str) -> None:
+    """Raises SamplerError where Ray cannot work here; `section` names the setting that asks for it."""
+    if importlib.util.find_spec("ray") is None:
+        raise SamplerError(f'{section} is "ray", which is not installed: `make setup` brings it, as does the extra rrtf[ray]')
+    if settings.address and connect(settings):
+        disconnect()
+
+
+def connect(settings: Ray) -> bool:
+    """Whether that was necessary: a process has one cluster. Raises SamplerError.
+
+    SIGTERM goes on doing what it did: Ray would take it for itself.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        return False
+    own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": settings.address} if settings.address else own))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        cure = "run `ray start` on this machine, to join the cluster or to begin one, or leave the address empty"
+        raise SamplerError(f"ray.address: no cluster answers at {settings.address!r} ({reason(error)}); {cure}") from error
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)
+    return True
+
+
+def disconnect() -> None:
+    """Leaves the cluster; one that was started by `connect` ends."""
+    import ray
+
+    ray.shutdown()
+
+
+def room(settings: Ray) -> str:
+    """What the cluster has and a replica takes, where that may be the reason."""
+    import ray
+
+    has = ray.cluster_resources()
+    there = f"the cluster has {has.get('CPU', 0):g} processors with {has.get('GPU', 0):g} GPUs"
+    return f"{there}, and each of {settings.replicas} replicas takes {settings.cpus:g} with {settings.gpus:g}"
+
+
+def reason(error: Exception) -> str:
+    """One line: of what was raised in a replica the first; of one that could not be made the last, since the others say where."""
+    cause = getattr(error, "cause", None) or error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[-1] if getattr(error, "actor_init_failed", False) else lines[0]
