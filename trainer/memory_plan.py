@@ -21,6 +21,7 @@ from rich.table import Table
 from trainer import recipe_file
 from trainer.errors import ModelError, TrainerError
 from trainer.memory import GIB, Plan, Setup, Shape, plan, training_flops
+from trainer.model_source import check
 
 if TYPE_CHECKING:
     from trainer.recipe import Lora, Recipe
@@ -65,6 +66,8 @@ def network_at(path: str | Path) -> Any:
         if str(path).endswith(".json"):
             config: Any = AutoConfig.for_model(**json.loads(Path(path).read_text(encoding="utf-8")))
         else:
+            if not Path(path).is_dir():
+                check(str(path), "model.path")
             config = AutoConfig.from_pretrained(path)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config)
