@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+_WITHOUT_A_MODEL = "--shape takes a file like those in recipes/shapes"
+
+
 def network_at(path: str | Path) -> Any:
     """The model at a path, hub id or configuration file, without memory for its weights. Raises ModelError."""
     import torch
@@ -71,10 +74,10 @@ def network_at(path: str | Path) -> Any:
             config = AutoConfig.from_pretrained(path)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config)
+    except ModelError as error:
+        raise ModelError(f"{error}; {_WITHOUT_A_MODEL}") from error
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"model.path: no configuration of a causal LM at {str(path)!r}; --shape takes a file like those in recipes/shapes"
-        ) from error
+        raise ModelError(f"model.path: no configuration of a causal LM at {str(path)!r}; {_WITHOUT_A_MODEL}") from error
 
 
 def shape_of(network: Any) -> Shape:
