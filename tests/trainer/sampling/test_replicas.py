@@ -41,14 +41,6 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    OLD.save(path / "old")
-    NEW.save(path / "new")
-    return path
-
-
-@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     found = Cluster(initialize_head=True, head_node_args=NODE)
     found.add_node(**NODE)

@@ -48,14 +48,6 @@ LONG = "def solve(xs):\n" + "".join(f"    x{n} = xs[{n}] + {n}\n" for n in range
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    OLD.save(path / "old")
-    NEW.save(path / "new")
-    return path
-
-
-@pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[VllmEngine]:
     found = VllmEngine(folder / "old", Vllm(kv_cache_bytes=1 << 28), "float32")
     yield found

@@ -41,14 +41,6 @@ def samplers() -> Iterator[Samplers]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    OLD.save(path / "old")
-    NEW.save(path / "new")
-    return path
-
-
 def never() -> LanguageModel:
     raise AssertionError("the replicas sample, not this process")
 

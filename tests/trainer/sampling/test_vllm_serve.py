@@ -25,14 +25,6 @@ MARK = "\n"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    OLD.save(path / "old")
-    NEW.save(path / "new")
-    return path
-
-
-@pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
