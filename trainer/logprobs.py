@@ -61,6 +61,12 @@ def scorer_of(model: LanguageModel) -> torch.nn.Module:
     return scorer
 
 
+def tokens_to_compute(model: LanguageModel, prompted: Prompted) -> int:
+    """What a prompt with its responses takes of a forward pass, the way the model's scorer arranges them."""
+    scorer: Any = scorer_of(model)
+    return prompted.tokens if getattr(scorer, "module", scorer).shares_prefixes else prompted.padded_tokens
+
+
 def can_skip_logits(network: Any) -> bool:
     """Whether the logits are one plain linear layer on the hidden states: nothing scales, caps or adapts them."""
     if type(network.get_output_embeddings()) is not torch.nn.Linear:

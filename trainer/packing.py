@@ -27,6 +27,11 @@ class Prompted:
         """What it adds to a packed row."""
         return len(self.prompt) + sum(len(response) - 1 for response in self.responses)
 
+    @property
+    def padded_tokens(self) -> int:
+        """What its padded rows hold."""
+        return len(self.responses) * (len(self.prompt) + max(map(len, self.responses)) - 1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:

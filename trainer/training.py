@@ -20,6 +20,7 @@ from trainer.checkpoint import Checkpoints, chance_now, set_chance
 from trainer.errors import TrainingError
 from trainer.forward import Loss, Metrics, Reference, forward, refer, tokens_of
 from trainer.language_model import LanguageModel
+from trainer.logprobs import tokens_to_compute
 from trainer.processes import Alone, Processes
 from trainer.recipe import Precision
 from trainer.records import RankedTask
@@ -166,7 +167,7 @@ def _backward(
 
 
 def _my_parts(model: LanguageModel, tasks: Sequence[RankedTask], schedule: Schedule, processes: Processes) -> list[list[int]]:
-    sizes = [tokens_of(model, task).tokens for task in tasks]
+    sizes = [tokens_to_compute(model, tokens_of(model, task)) for task in tasks]
     return deal(sizes, schedule.micro_batch_tokens, processes.size)[processes.rank]
 
 

@@ -8,7 +8,7 @@ import torch
 from tests.trainer import networks, small
 from trainer.forward import forward
 from trainer.language_model import LanguageModel
-from trainer.logprobs import Scorer, token_logprobs
+from trainer.logprobs import Scorer, token_logprobs, tokens_to_compute
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import OBJECTIVES, Objective
 from trainer.packing import Prompted, pack
@@ -170,3 +170,12 @@ def test_objectives_cannot_tell_packed_from_padded(model: LanguageModel, objecti
     assert loss == pytest.approx(padded_loss, rel=1e-6)
     for one, other in zip(gradients, padded_gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_is_divided_by_the_tokens_that_are_computed() -> None:
+    """Padded rows hold the prompt once for each response, and responses as long as the longest."""
+    model = small.model()
+    prompted = Prompted(prompt=range(3, 10), responses=([5, 6, 7, 8], [9]))
+    assert tokens_to_compute(model, prompted) == 7 + 3
+    model.scorer = Scorer(model.network, kernels=[])
+    assert tokens_to_compute(model, prompted) == 2 * (7 + 3)
