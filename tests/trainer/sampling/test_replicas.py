@@ -42,10 +42,23 @@ REQUESTS = [
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    found = Cluster(initialize_head=True, head_node_args=NODE)
-    found.add_node(**NODE)
+    found = two_nodes(attempts=3)
     yield found
     found.shutdown()
+
+
+def two_nodes(attempts: int) -> Cluster:
+    """Ray waits half a minute for a node to start, and now and then one does not."""
+    found = Cluster()
+    try:
+        found.add_node(**NODE)
+        found.add_node(**NODE)
+    except Exception:
+        found.shutdown()
+        if attempts == 1:
+            raise
+        return two_nodes(attempts - 1)
+    return found
 
 
 def recipe(address: str, **settings: object) -> Recipe:
