@@ -75,7 +75,9 @@ async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
             difference = compare.stdout_difference(tests.compare, test.expected_stdout, account.stdout)
             outcome = verdict.candidate_failed(difference, Verdict.WRONG_ANSWER) if difference else verdict.PASSED
         outcomes.append(outcome)
-        accounts[-1:] = [*map(_without_outputs, accounts[-1:]), account]
+        if accounts:
+            accounts[-1] = _without_outputs(accounts[-1])
+        accounts.append(account)
         if outcome.verdict is Verdict.COMPILE_ERROR or _stops(job, outcome):
             break
     times = [account.candidate.cpu_ns / 1e6 for account in accounts]

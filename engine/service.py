@@ -98,8 +98,8 @@ class ExecutionService(pb_grpc.ExecutionServicer):
     async def Execute(self, request: pb.ExecuteRequest | None, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
         with _Call(self):
             try:
-                size = request.ByteSize() if request is not None else 0
-                return await self.execute(self.accept(request, size, context.peer()), size, context.peer())
+                size, client = request.ByteSize() if request is not None else 0, context.peer()
+                return await self.execute(self.accept(request, size, client), size, client)
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
                 await _abort(context, _refusal(request.id if request is not None else "", error))
 
@@ -130,9 +130,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             raise self._refusing
         if request is None:
             raise BadJob(_UNREADABLE)
-        self._executor.admit(
-            client
-        )  # before anything is spent on the request: refusing has to be cheap when there is too much to do
+        self._executor.admit(client)  # before anything is spent on the request: refusing has to be cheap
         if size >= _LARGE_BYTES and size > self._large_room_bytes:
             raise Busy(retry_after_ms=_LARGE_RETRY_MS)
         return wire.job_from_request(request, self._description)

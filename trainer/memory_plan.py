@@ -26,6 +26,7 @@ from trainer.model_source import check
 if TYPE_CHECKING:
     from trainer.recipe import Lora, Recipe
 
+_WITHOUT_A_MODEL = "--shape takes a file like those in recipes/shapes"
 _BYTES = {"float32": 4, "bfloat16": 2}
 _PEAK_FLOPS = {4: 67e12, 2: 990e12}
 """Of an H100, by the bytes of what it computes with."""
@@ -53,9 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"that is {(found.total - room) / GIB:.1f} GiB more than a GPU has: {_cure(recipe, setup)}")
         return 1
     return 0
-
-
-_WITHOUT_A_MODEL = "--shape takes a file like those in recipes/shapes"
 
 
 def network_at(path: str | Path) -> Any:
