@@ -64,6 +64,7 @@ def interrupted(folder: Path, processes: Processes, killed_in: int) -> dict[str,
     for step in train(model, TASKS, loss_of(Rrtf()), schedule, 0, processes=processes, checkpoints=checkpoints):
         metrics.append(step)
         if step["step"] == killed_in:
+            processes.gather(None)  # the first one has written its checkpoint
             os.kill(os.getpid(), signal.SIGKILL)
     return {"metrics": metrics, "weights": model.network.state_dict()}
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from trainer.records import Candidate, Request
 
 type Emit = Callable[[Candidate], None]
-"""Hands a candidate on; blocks while those who take them are behind."""
+"""Hands a candidate on, from any thread and from several at a time; blocks while those who take them are behind."""
 
 
 class Sampler(Protocol):

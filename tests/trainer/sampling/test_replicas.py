@@ -87,9 +87,10 @@ def sample(
 ) -> list[Candidate]:
     """In the order of their ids; `on_first` is called while the first candidate is handed on."""
     left: list[Candidate] = []
+    first = threading.Lock()  # replicas hand on from threads of their own; whoever is first keeps it
 
     def emit(candidate: Candidate) -> None:
-        if not left:
+        if first.acquire(blocking=False):
             on_first()
         left.append(candidate)
 
