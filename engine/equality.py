@@ -75,13 +75,7 @@ def _same_number(wanted: object, got: object, tolerance: float) -> bool:
     if wanted == got:
         return True
     if isinstance(wanted, complex) or isinstance(got, complex):
-        try:
-            one, other = complex(wanted), complex(got)
-        except OverflowError:  # an integer too large to be a float is no complex number either
-            return False
-        if _nan_as_marker(one) == _nan_as_marker(other):
-            return True
-        return bool(tolerance) and cmath.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+        return _same_complex(wanted, got, tolerance)
     if wanted != wanted and got != got:
         return True
     if not tolerance or not (isinstance(wanted, float) or isinstance(got, float)):
@@ -92,6 +86,19 @@ def _same_number(wanted: object, got: object, tolerance: float) -> bool:
         return math.isclose(wanted, got, rel_tol=tolerance, abs_tol=tolerance)
     except OverflowError:
         return False
+
+
+def _same_complex(wanted: complex, got: complex, tolerance: float) -> bool:
+    """Of two numbers that are not equal to the bit. An integer is no nearest float here either."""
+    if isinstance(wanted, int):
+        return abs(got.imag) <= tolerance and _same_number(wanted, got.real, tolerance)
+    try:
+        other = complex(got)
+    except OverflowError:  # an integer too large to be a float is no complex number either
+        return False
+    if wanted != wanted:
+        return _nan_as_marker(complex(wanted)) == _nan_as_marker(other)
+    return bool(tolerance) and cmath.isclose(wanted, other, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _hashed(value: object, depth: int = 0) -> object:

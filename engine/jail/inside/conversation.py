@@ -294,11 +294,11 @@ def _lineage(kind: type) -> list[Any]:
 
 
 def _library_class(module: Any, name: Any) -> Any:
-    """An exception of a library that is imported here, None for all else."""
+    """An exception of a library that is imported here, None for all else, also for what a library only imports."""
     if type(module) is not str or module.partition(".")[0] not in _LIBRARIES or module not in sys.modules:
         return None
     item = vars(sys.modules[module]).get(name)
-    return item if isinstance(item, type) and issubclass(item, Exception) else None
+    return item if isinstance(item, type) and issubclass(item, Exception) and item.__module__ == module else None
 
 
 def _parts(error: Exception, encoder: Encoder) -> dict[str, Any]:

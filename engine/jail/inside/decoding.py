@@ -331,7 +331,9 @@ def _exception(decoder: Decoder, row: Row) -> object:
     kind = BUILTIN_TYPES[row[1]]
     if not issubclass(kind, Exception):
         raise Malformed("not an exception")
-    return kind(*decoder.values(row[2]))
+    error = kind(*decoder.values(row[2]))
+    error.__dict__["_trace"] = ""  # as of one that was raised: whoever raises it here, it is the other side's
+    return error
 
 
 def _zone(offset_us: int | None) -> datetime.timezone | None:

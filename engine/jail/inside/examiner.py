@@ -12,6 +12,7 @@ import errno
 import json
 import marshal
 import mmap
+import opcode
 import os
 import socket
 import struct
@@ -20,7 +21,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-from . import conversation, proxies
+from . import conversation, looks, proxies
 from .candidate import errno_of
 from .conversation import Conversation, Gone
 from .decoding import found_in_class, hides_code
@@ -37,9 +38,10 @@ another name to what only begins with underscores."""
 _MESSAGE_CHARS = 200
 _TRACE_CHARS = 8_000
 _FAILURES = 100
-_OWN_FILES = {__file__, conversation.__file__, proxies.__file__}
+_OWN_FILES = {__file__, conversation.__file__, looks.__file__, proxies.__file__}
 _RUN_LATER = 0x20 | 0x80 | 0x200
 """Flags of the code of generators, coroutines and asynchronous generators."""
+_RERAISE = opcode.opmap["RERAISE"]
 _NO_THREAD = "can't start new thread"
 _OPEN = frozenset({*ALONE, *BETWEEN, "bool", "str", "repr", "format", "copy", "deepcopy"}) - {"isinstance"}
 """What operators and built-in functions do with an object."""
@@ -141,7 +143,7 @@ class ExaminerSide(Conversation):
         super().__init__(sock)
         self.delegated = False
         self._stops: list[StopIteration] = []
-        self._seen = Seen(self._request)
+        self._seen = Seen(self._request, self)
 
     def request(self, op: str, /, *args: Any, **kwargs: object) -> Any:
         if op in LOOKS:
@@ -158,17 +160,19 @@ class ExaminerSide(Conversation):
                 self._stops.append(error)
             raise
 
-    def check_stops(self) -> None:
-        """Raises what it finds: a StopIteration of the program's that ended a loop of the tests, whose asserts then did not run.
+    def check_conduct(self) -> None:
+        """Raises what the program did that the tests by themselves would not notice.
 
-        map, zip and their like take it for their own end. Then no code of the tests saw it, and it came no further than to us.
+        Such as a StopIteration of its own that ended a loop of theirs, whose asserts then did not run: map, zip and the like take it
+        for their own end.
         """
         for error in self._stops:
-            trace = error.__traceback__
-            if trace is None or trace.tb_frame.f_code.co_filename in _OWN_FILES:
+            if not _was_caught(error.__traceback__):
                 stopped = RuntimeError("the program raised StopIteration, which ended a loop of the tests")
                 stopped.__dict__.update(error.__dict__)
                 raise stopped
+        if self._seen.differing:
+            raise AssertionError(f"an object of the program's answered {self._seen.differing} differently at each look")
 
     def export(self, item: object) -> Row:
         if isinstance(item, types.ModuleType | types.FrameType | types.TracebackType | types.CodeType):
@@ -191,6 +195,14 @@ class ExaminerSide(Conversation):
         refusal = AttributeError if op == "getattr" else TypeError
         asked = args[1] if op == "getattr" else op
         raise refusal(f"{asked} is not for the program to ask of a {type(target).__name__}")
+
+
+def _was_caught(trace: types.TracebackType | None) -> bool:
+    """Whether code of the tests caught an exception that came so far: a function that one leaves stands still where it arose."""
+    if trace is None or trace.tb_frame.f_code.co_filename in _OWN_FILES:
+        return False
+    frame = trace.tb_frame
+    return frame.f_lasti != trace.tb_lasti and frame.f_code.co_code[frame.f_lasti] != _RERAISE
 
 
 def _is_open(target: object) -> bool:
@@ -290,7 +302,7 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
             from .unittests import run_unittests
 
             run_unittests(names, findings)
-        side.check_stops()
+        side.check_conduct()
         if not findings.failed and _is_unused(side, subjects.values()):
             raise _NeverUsed(f"it never uses {', '.join(subjects)}; call its test functions, or name one as the check")
     except Gone:

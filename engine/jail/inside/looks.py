@@ -1,26 +1,32 @@
-"""What the tests saw when they last looked at an object of the program's, so that it is the same at every look.
+"""What the tests saw when they last looked at an object of the program's: it is to be the same at every look.
 
-Tests may look several times at what a function gave: whether it is sorted, whether it holds the right items, what a formula makes
-of it as a float. Data cannot answer each look differently; an object could, and fit them all. So one answer stands until the
-program is asked for something else than a look, since nothing should have changed before. Attributes are no looks: reading one
-may count.
+Tests may look several times at what a function gave: whether it is sorted, whether it holds the right items, what a formula
+makes of it as a float. Data cannot answer each look differently; an object could, and fit them all. So the program is asked
+each time, and an answer that differs from the one before fails the tests in the end, unless something else than a look was
+asked for in between, which may have changed the object. Attributes are no looks: reading one may count. Reading an item may do
+so as well, though not to that item itself: a cache moves what is read.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .encoding import Encoder, Peer, Row
 from .proxies import Proxy
 
 LOOKS = frozenset({"bool", "int", "float", "complex", "index", "len", "str", "repr", "hash", "getitem", "iter"})
 _KEYS = (bool, int, str)
+_END = ""
 
 
 class Seen:
-    """The answers of now. `ask` is called as `ask(op, proxy, *more)` for those that are not there yet."""
+    """The answers of now. `ask` is called as `ask(op, proxy, *more)`; `peer` is the one that tells data from objects."""
 
-    def __init__(self, ask: Callable[..., Any]) -> None:
+    def __init__(self, ask: Callable[..., Any], peer: Peer) -> None:
+        self.differing = ""
+        """The look that was answered in two ways, if any."""
         self._ask = ask
-        self._answers: dict[tuple[object, ...], Any] = {}
+        self._peer = peer
+        self._answers: dict[tuple[object, ...], str] = {}
         self._items: dict[int, _Items] = {}
 
     def forget(self) -> None:
@@ -29,53 +35,77 @@ class Seen:
 
     def look(self, op: str, proxy: Proxy, *more: Any) -> Any:
         """Raises what the program raises."""
+        answer = self._ask(op, proxy, *more)
         if op == "iter":
-            return self._iterator(proxy)
-        if any(type(item) not in _KEYS for item in more):
-            return self._ask(op, proxy, *more)
-        key = (op, id(proxy), *((type(item), item) for item in more))
-        if key not in self._answers:
-            self._answers[key] = self._ask(op, proxy, *more)
-        return self._answers[key]
+            return answer if answer is proxy else self._watched(proxy, answer)  # its own iterator is looked at once
+        if op == "getitem":
+            self._answers = {key: seen for key, seen in self._answers.items() if key[0] == op}
+            self._items.clear()
+        if all(type(item) in _KEYS for item in more):
+            key = (op, id(proxy), *((type(item), item) for item in more))
+            form = self._form(answer)
+            self._compare(op, self._answers.setdefault(key, form), form)
+        return answer
 
-    def _iterator(self, proxy: Proxy) -> Any:
-        if id(proxy) not in self._items:
-            source = self._ask("iter", proxy)
-            if source is proxy:  # an iterator, which is looked at once
-                return source
-            self._items[id(proxy)] = _Items(lambda: self._next(source))
-        return _Replay(self._items[id(proxy)])
-
-    def _next(self, source: object) -> Any:
+    def next(self, items: "_Items") -> Any:
+        """Raises what the program raises, StopIteration at the end."""
         self._answers.clear()  # an object may have less in it with each item that it gives
-        return self._ask("next", source)
+        try:
+            item = self._ask("next", items.source)
+        except StopIteration:
+            self._note(items, _END)
+            raise
+        self._note(items, self._form(item))
+        items.index += 1
+        return item
+
+    def _watched(self, proxy: Proxy, source: object) -> "_Items":
+        last = self._items.get(id(proxy))
+        if last is None or last.source is not source:  # else it goes on where it was
+            last = self._items[id(proxy)] = _Items(self, source, last.seen if last else [])
+        return last
+
+    def _note(self, items: "_Items", form: str) -> None:
+        if items.index == len(items.seen):
+            items.seen.append(form)
+        self._compare("iter", items.seen[items.index], form)
+
+    def _compare(self, op: str, before: str, now: str) -> None:
+        if before != now:
+            self.differing = self.differing or op
+
+    def _form(self, answer: object) -> str:
+        """The same for equal data; what is no data differs from all data, and not from each other."""
+        encoder = Encoder(_Objects(self._peer))
+        return repr((encoder.encode(answer), encoder.rows))
 
 
 class _Items:
-    """What an iterator of the program's gave so far, and gives further on."""
+    """An iterator of the program's, `source`, that is watched; `seen` is what this one and others of the same object gave."""
 
-    def __init__(self, more: Callable[[], Any]) -> None:
-        self._more = more
-        self._items: list[Any] = []
-
-    def item(self, index: int) -> Any:
-        """Raises StopIteration behind the last one, and what the program raises."""
-        if index == len(self._items):
-            self._items.append(self._more())
-        return self._items[index]
-
-
-class _Replay:
-    """An iterator over items, of which there may be several."""
-
-    def __init__(self, items: _Items) -> None:
-        self._items = items
-        self._index = 0
+    def __init__(self, watching: Seen, source: object, seen: list[str]) -> None:
+        self.source = source
+        self.seen = seen
+        self.index = 0
+        self._watching = watching
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        item = self._items.item(self._index)
-        self._index += 1
-        return item
+        return self._watching.next(self)
+
+
+class _Objects:
+    """The peer of an encoder for which all objects are one."""
+
+    kept: frozenset[type] = frozenset()
+
+    def __init__(self, peer: Peer) -> None:
+        self.classes = peer.classes
+
+    def export(self, item: object) -> Row:
+        return ["object"]
+
+    def resolve(self, row: Row) -> object:
+        raise NotImplementedError

@@ -18,8 +18,11 @@ _OWN = frozenset({"__class__", "__call__", "__copy__", "__deepcopy__"})
 """What a proxy answers by itself, since the interpreter or a library acts on what it is told."""
 _CLASSES: dict[str, type] = {"generator": types.GeneratorType}
 """Built-in classes that tests ask for by isinstance()."""
-_ADDRESSES = frozenset({"__array_interface__", "__array_struct__"})
-"""Where numpy finds the memory of an array: an address means another thing in another process."""
+_NUMPYS = frozenset(
+    f"__array_{name}__" for name in ("interface", "struct", "priority", "wrap", "prepare", "finalize", "ufunc", "function")
+)
+"""By which numpy finds the memory of an array, where an address means another thing here, and lets an object have a say in what
+it is combined with, which is not for the program to see. `__array__` only says what the object is."""
 
 
 FAILED_TEST = "_failed_test"
@@ -46,7 +49,7 @@ class Proxy:
     def __getattribute__(self, name: str, /) -> Any:
         if name in _OWN:
             return object.__getattribute__(self, name)
-        if name in _ADDRESSES:
+        if name in _NUMPYS:
             raise AttributeError(name)
         return _ask(self, "getattr", name)
 
