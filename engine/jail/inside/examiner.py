@@ -163,8 +163,8 @@ class ExaminerSide(Conversation):
     def check_conduct(self) -> None:
         """Raises what the program did that the tests by themselves would not notice.
 
-        Such as a StopIteration of its own that ended a loop of theirs, whose asserts then did not run: map, zip and the like take it
-        for their own end.
+        Such as a StopIteration of its own that ended a loop of theirs, whose asserts then did not run: map, zip and
+        the like take it for their own end.
         """
         for error in self._stops:
             if not _was_caught(error.__traceback__):
