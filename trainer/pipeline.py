@@ -231,6 +231,7 @@ class Pipeline:
             micro_batch_tokens=training.micro_batch_tokens,
             skip_not_finite=training.skip_not_finite,
             precision=training.precision,
+            dropout=training.dropout,
             recompute_activations=training.recompute_activations,
             **falls,
         )

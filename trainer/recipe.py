@@ -154,7 +154,9 @@ class Training(Section):
     warmup_steps: CountOrNone = 10
     """Of each round, whose optimizer is new."""
     weight_decay: NotNegative = 0.01
-    """AdamW's, in the supervised start as well."""
+    """AdamW's, of matrices only, in the supervised start as well."""
+    dropout: bool = False
+    """Whether the model's own dropout (StarCoder's 0.1) is on while training, in the supervised start as well."""
     max_gradient_norm: Positive = 1.0
     """Longer gradients are shortened to it, in the supervised start as well."""
     skip_not_finite: CountOrNone = 0

@@ -17,6 +17,7 @@ import torch
 
 from trainer.batches import deal, shuffled_by_length
 from trainer.checkpoint import Checkpoints, chance_now, set_chance
+from trainer.dropout import switch_off
 from trainer.errors import TrainingError
 from trainer.forward import Loss, Metrics, Reference, forward, refer, tokens_of
 from trainer.language_model import LanguageModel
@@ -39,6 +40,7 @@ class Schedule:
     micro_batch_tokens: int
     skip_not_finite: int = 0
     precision: Precision = "float32"
+    dropout: bool = False
     recompute_activations: bool = False
     falls_from: float = 1.0
     falls_to: float = 0.05
@@ -72,18 +74,12 @@ def train(
     """
     torch.manual_seed(seed)
     network, steps = model.network, schedule.steps(len(tasks))
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    plain = torch.optim.AdamW(
-        weights,
-        lr=schedule.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=schedule.weight_decay,
-        fused=weights[0].is_cuda or None,  # else a step holds as much again as one of the moments
-    )
-    with _together(model, plain, schedule, processes) as optimizer:
+    with _together(model, _adamw(network, schedule), schedule, processes) as optimizer:
         reference = _refer(model, tasks, schedule, processes) if needs_reference else None
         first = _go_on(model, optimizer, processes, checkpoints)
         network.train()
+        if not schedule.dropout:
+            switch_off(network)
         skipped = 0
         for step, batch in enumerate(_batches(tasks, schedule, seed)):
             if step < first:
@@ -106,6 +102,20 @@ def train(
                 optimizer.step()
             optimizer.zero_grad()
             yield {"step": step, "gradient_norm": norm, "skipped": not is_finite, **metrics}
+
+
+def _adamw(network: torch.nn.Module, schedule: Schedule) -> torch.optim.AdamW:
+    """Norms and biases do not decay: there is nothing to be gained from their being small."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": schedule.weight_decay},
+            {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=schedule.learning_rate,
+        betas=(0.9, 0.98),
+        fused=weights[0].is_cuda or None,  # else a step holds as much again as one of the moments
+    )
 
 
 def _go_on(model: LanguageModel, optimizer: torch.optim.Optimizer, processes: Processes, checkpoints: Checkpoints | None) -> int:

@@ -30,6 +30,7 @@ def schedule(*, skip_not_finite: int = 0) -> Schedule:
         max_gradient_norm=1.0,
         micro_batch_tokens=4096,
         skip_not_finite=skip_not_finite,
+        dropout=True,
     )
 
 

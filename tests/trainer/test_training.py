@@ -102,6 +102,16 @@ def test_dropout_is_on_only_while_training() -> None:
     assert not torch.equal(sampled[0], sampled[1])
 
 
+def test_only_matrices_decay() -> None:
+    """A step whose loss says nothing makes them smaller, and leaves norms as they are."""
+    model = small.model()
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    schedule = small.schedule(weight_decay=0.5, learning_rate=0.1)
+    list(train(model, TASKS, lambda batch: (0.0 * batch.logp_sums_PR.sum(), {}), schedule, 0))
+    for name, weight in model.network.state_dict().items():
+        assert torch.allclose(weight, before[name] * (0.95 if weight.ndim > 1 else 1.0)), name
+
+
 def test_recomputed_activations_give_the_same_step() -> None:
     """Weights after two steps, and the setting does not outlive the training."""
     plain, recomputing = double_model(), double_model()

@@ -35,12 +35,19 @@ def connect(settings: Ray) -> bool:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": settings.address} if settings.address else own))
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        cure = "run `ray start` on this machine, to join the cluster or to begin one, or leave the address empty"
-        raise SamplerError(f"ray.address: no cluster answers at {settings.address!r} ({reason(error)}); {cure}") from error
+    except Exception as error:  # Ray raises bare ones where a node is not up in time
+        raise SamplerError(_without_cluster(settings.address, reason(error))) from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
     return True
+
+
+def _without_cluster(address: str, why: str) -> str:
+    if address:
+        cure = "run `ray start` on this machine, to join the cluster or to begin one, or leave the address empty"
+        return f"ray.address: no cluster answers at {address!r} ({why}); {cure}"
+    cure = 'what was done so far is kept, and the same command tries again; or `ray start --head` and set ray.address to "auto"'
+    return f"ray: no cluster could be started on this machine ({why}); {cure}"
 
 
 def disconnect() -> None:

@@ -160,6 +160,8 @@ async def _start(path: str, settings: Vllm, dtype: str) -> Any:
     has_gpu = torch.cuda.is_available()
     for name, value in _environment(has_gpu).items():
         os.environ.setdefault(name, value)
+    if has_gpu:
+        torch.cuda.empty_cache()  # vLLM wants its share free, also of what this process keeps for later
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 

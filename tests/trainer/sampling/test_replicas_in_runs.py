@@ -13,10 +13,13 @@ from rich.console import Console
 
 from tests.trainer import small
 from tests.trainer.fakes import FakeExecutor
+from trainer.errors import SamplerError
 from trainer.main import run
 from trainer.recipe import Recipe
 from trainer.records import read_lines
 from trainer.run_folder import open_run
+from trainer.sampling.cluster import connect
+from trainer.sampling.settings import Ray
 from trainer.screen import Screen
 
 pytestmark = [
@@ -48,6 +51,13 @@ def test_a_run_with_replicas_samples_what_a_run_without_does(tmp_path: Path) -> 
     found = outcomes("ray")
     assert len(found) == 5
     assert found == outcomes("transformers")
+
+
+def test_a_cluster_that_does_not_start_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Ray's own reason, and what else can be done."""
+    monkeypatch.setenv("RAY_TMPDIR", "/proc/nothing")
+    with pytest.raises(SamplerError, match=r"no cluster could be started .*'/proc/nothing'.*ray start --head"):
+        connect(Ray())
 
 
 def processes_of(session: int) -> dict[int, str]:
