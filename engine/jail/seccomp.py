@@ -5,8 +5,8 @@
 
 A cell has both, and a call is allowed where both allow it: so a cell may call what is listed. Anything else answers ENOSYS,
 which is what a kernel that lacks the call would say, so that libraries fall back to older calls. Some calls are decided by an
-argument. A few answer that they were done and are not: what they do reaches the host, and a program in a cell cannot tell. A call
-of another architecture (32-bit calls on a 64-bit kernel) kills the process.
+argument. A few answer that they were done and are not: what they do reaches the host or others, and a program in a cell hardly
+notices. A call of another architecture (32-bit calls on a 64-bit kernel) kills the process.
 """
 
 import errno
@@ -36,7 +36,8 @@ _DEVICE_COMMANDS = (0x5450, 0x5451, 0x5421, 0x541B)
 """FIO{NCLEX,CLEX,NBIO,NREAD}."""
 _PROCESS_OPTIONS = (1, 2, 3, 4, 15, 16, 23, 29, 30, 36, 37, 38, 39)
 """PR_{SET,GET}_{PDEATHSIG,DUMPABLE,NAME,TIMERSLACK,CHILD_SUBREAPER,NO_NEW_PRIVS}, PR_CAPBSET_READ."""
-_MADV_MERGEABLE, _MAP_HUGETLB, _MFD_HUGETLB = 12, 0x40000, 4
+_MAP_HUGETLB, _MFD_HUGETLB, _RWF_DONTCACHE = 0x40000, 4, 0x80
+_MADV_MERGEABLE, _MADV_COLD, _MADV_PAGEOUT, _MADV_COLLAPSE = 12, 20, 21, 25
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,19 @@ _DECIDED = {
     "ioctl": _allowed(1, _DEVICE_COMMANDS, errno.ENOTTY),
     "prctl": _allowed(0, _PROCESS_OPTIONS, errno.EINVAL),
     "setrlimit": _Decision(0, {resource.RLIMIT_CORE: errno.EPERM}, _ALLOW),
-    "madvise": _Decision(2, {_MADV_MERGEABLE: errno.EINVAL}, _ALLOW),  # pages that are merged tell that somebody has the same
+    # Pages that are merged tell that somebody has the same; those of libraries are in use by others.
+    "madvise": _Decision(2, dict.fromkeys((_MADV_MERGEABLE, _MADV_COLD, _MADV_PAGEOUT, _MADV_COLLAPSE), errno.EINVAL), _ALLOW),
 }
 _WITHOUT = {
     "clone": (0, _NAMESPACES, errno.EPERM),
     "mmap": (3, _MAP_HUGETLB, errno.ENOMEM),  # huge pages come from a pool of the host's, which is in no memory account
     "memfd_create": (1, _MFD_HUGETLB, errno.EINVAL),
     "sendto": (3, socket.MSG_OOB, errno.ENOTSUP),  # seldom used between local sockets, and more than once a way out of sandboxes
+    "preadv2": (5, _RWF_DONTCACHE, errno.EOPNOTSUPP),  # as O_DIRECT
 }
 """The argument of each that may have none of some bits, and what is answered where it has."""
+_OPENING = {"open": 1, "openat": 2}
+"""Which argument has the flags. Not O_DIRECT: that reads the host's disk each time, as fast as it can, for next to no CPU time."""
 _SAID_TO_BE_DONE = ("fsync", "fdatasync", "sync_file_range", "msync", "fadvise64", "flock")
 """On a library of the host they write to disks, drop what others need, or keep others waiting. Locks are in no memory account."""
 
@@ -78,13 +83,15 @@ _SAID_TO_BE_DONE = ("fsync", "fdatasync", "sync_file_range", "msync", "fadvise64
 class _Architecture:
     audit: int
     column: int
+    direct: int
+    """O_DIRECT."""
     closing_off: tuple[int, ...]
     """mount, unshare, setns, capset, landlock_restrict_self, seccomp."""
 
 
 ARCHITECTURES = {
-    "x86_64": _Architecture(audit=0xC000003E, column=1, closing_off=(165, 272, 308, 126, 446, 317)),
-    "aarch64": _Architecture(audit=0xC00000B7, column=2, closing_off=(40, 97, 268, 91, 446, 277)),
+    "x86_64": _Architecture(audit=0xC000003E, column=1, direct=0x4000, closing_off=(165, 272, 308, 126, 446, 317)),
+    "aarch64": _Architecture(audit=0xC00000B7, column=2, direct=0x10000, closing_off=(40, 97, 268, 91, 446, 277)),
 }
 
 
@@ -98,8 +105,10 @@ def slot_filter(machine: str | None = None) -> bytes:
         _jump(_RETURN, _KILL),
         _jump(_LOAD, _NUMBER),
         *_only(numbers["prlimit64"], _UNLESS_IT_SETS_THE_CORE_LIMIT),
+        *_if(numbers["fcntl"], _unless_it_sets(architecture.direct)),
     ]
-    for name, (argument, bits, answer) in _WITHOUT.items():
+    opening = {name: (flags, architecture.direct, errno.EINVAL) for name, flags in _OPENING.items() if name in numbers}
+    for name, (argument, bits, answer) in (_WITHOUT | opening).items():
         head += _only(numbers[name], [_load(argument), _jump(_JUMP_SET, bits, 0, 1), _answer(answer), _answer(_ALLOW)])
     for name, decision in _DECIDED.items():
         values = decision.answers.items()
@@ -111,10 +120,16 @@ def slot_filter(machine: str | None = None) -> bytes:
 
 
 def cell_filter(machine: str | None = None) -> bytes:
-    """As `slot_filter`, which has to be there already: what it refuses, calls of other architectures included, stays refused."""
-    calls = ARCHITECTURES[machine or platform.machine()].closing_off
+    """As `slot_filter`, which has to be there already: what it refuses, calls of other architectures included, stays refused.
+
+    A session is said to be made, and is not: each one is a group of its own for the scheduler, so that a program of a hundred
+    sessions would have a hundred times the share of one that has one.
+    """
+    architecture = ARCHITECTURES[machine or platform.machine()]
+    calls = architecture.closing_off
+    session = _only(_listed(architecture)["setsid"], [_answer(0)])
     refused = [_jump(_JUMP_EQUAL, call, len(calls) - index, 0) for index, call in enumerate(calls)]
-    return b"".join([_jump(_LOAD, _NUMBER), *refused, _answer(_ALLOW), _answer(errno.ENOSYS)])
+    return b"".join([_jump(_LOAD, _NUMBER), *session, *refused, _answer(_ALLOW), _answer(errno.ENOSYS)])
 
 
 def _listed(architecture: _Architecture) -> dict[str, int]:
@@ -141,6 +156,17 @@ def _search(edges: list[int], *, allowed: bool) -> list[bytes]:
 def _only(call: int, steps: list[bytes]) -> list[bytes]:
     """Steps for one call, whose number has been loaded; the last one ends the filter."""
     return [_jump(_JUMP_EQUAL, call, 0, len(steps)), *steps]
+
+
+def _if(call: int, steps: list[bytes]) -> list[bytes]:
+    """Steps for one call that may come to no answer."""
+    return _only(call, [*steps, _jump(_LOAD, _NUMBER)])
+
+
+def _unless_it_sets(flag: int) -> list[bytes]:
+    """An error for fcntl where it would set that flag of a file."""
+    refused = [_load(2), _jump(_JUMP_SET, flag, 0, 1), _answer(errno.EINVAL)]
+    return [_load(1), _jump(_JUMP_EQUAL, fcntl.F_SETFL, 0, len(refused)), *refused]
 
 
 def _load(argument: int, half: int = 0) -> bytes:

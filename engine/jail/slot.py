@@ -43,6 +43,8 @@ _LEAVE_S = 0.5
 _OWN_PROCESSES = 3
 """nsjail, zygote, examiner: what a slot's group holds beside the program."""
 FINDINGS_BYTES = 64 << 20
+_FILE_MODE = 0o666
+"""Of memory files; as an ordinary user, programs own them and may change it."""
 _LEFT_BEHIND_BYTES = 32 << 20
 """What a slot may hold more than when it was new, such as libraries that were read: else it is of no further use."""
 
@@ -146,6 +148,8 @@ class Slot:
         self._inbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._loop.add_reader(control, self._hear)
         self.broken = False
+        self._last: tuple[str, Limits] | None = None
+        self._programs_own_files = policy.cell_ids() is None
         self._baseline_bytes = 0
         self._readings = Readings(0, 0, 0, 0, 0)
 
@@ -206,8 +210,10 @@ class Slot:
     async def run(self, order: Order) -> Account:
         """Run a program. Cancelling this ends the program first. Raises SlotBroken."""
         output_bytes = order.limits.output_bytes
+        last, self._last = self._last, (order.kind, order.limits)
         message = {
             "kind": order.kind,
+            "again": self._last == last,
             "limits": _plain(order.limits) | {"baseline_bytes": self._baseline_bytes},
             "bounds": [max(len(order.stdin), output_bytes), output_bytes, output_bytes, report_bound(order.limits)],
         }
@@ -271,6 +277,8 @@ class Slot:
             while written < len(data):
                 written += os.pwrite(fd, data[written:], written)
             os.utime(fd, (0, 0))  # when the last program read or wrote is not for the next one to know
+            if self._programs_own_files:
+                os.fchmod(fd, _FILE_MODE)
         if self._group is not None:
             self._group.limit(self._baseline_bytes + order.limits.memory_bytes, _OWN_PROCESSES + order.limits.processes)
             self._group.reset_peak()
@@ -335,6 +343,7 @@ def _memory_file(name: str) -> int:
     """One that no program can seal, which would hold for all that come later: where `vm.memfd_noexec` is set, others can be."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL)
+    os.fchmod(fd, _FILE_MODE)
     return fd
 
 

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import threading
 
 LOOPS = 200_000
@@ -21,6 +22,7 @@ def nothing_is_left() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
     for fd in (0, 1, 2):
         assert not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
+        assert stat.S_IMODE(os.fstat(fd).st_mode) == 0o666
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with socket.socket(socket.AF_UNIX) as abstract:

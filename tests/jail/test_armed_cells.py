@@ -70,3 +70,18 @@ def test_what_is_armed_for_one_kind_does_not_run_another(one_slot):
             assert one_slot.run("print(input())", tests=stdio).verdict is Verdict.PASSED
         for _ in range(2):
             assert one_slot.run("def add(a, b): return a + b", tests=ADD).verdict is Verdict.PASSED
+
+
+def test_a_cell_knows_nothing_of_the_order_before_its_own(one_slot):
+    """An armed one is forked from the variables of whoever carried that order out, where a length of stdin is a bound."""
+    looks = """
+import sys
+frame, found = sys._getframe(), []
+while frame := frame.f_back:
+    found += [text for text in map(repr, frame.f_locals.values()) if str(7_123_456 + 1) in text]
+print(*found)
+"""
+    for _ in range(2):
+        assert one_slot.run("print(1)", stdin=bytes(7_123_457)).verdict is Verdict.FINISHED
+    assert armed(one_slot)
+    assert one_slot.run(looks).stdout == b"\n"

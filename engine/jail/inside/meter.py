@@ -31,10 +31,14 @@ class CpuMeter:
         self._start_ns = 0
         self._seen_ns: dict[str, int] = {}
 
-    def start(self) -> None:
-        """From here on, what the slot uses is the program's, the examiner's or the zygote's own."""
-        self._seen_ns.clear()
-        self._start_ns = self._slot_ns() - time.process_time_ns() if self._fd is not None else 0
+    def start(self, *processes: Watched) -> None:
+        """What these use, who are forked already, is the program's or the examiner's from their fork on.
+
+        Asked only then, so that no program finds in its memory how much those before it used.
+        """
+        if self._fd is not None:
+            own_ns = sum(process.cpu_ns() for process in processes)
+            self._start_ns = self._slot_ns() - time.process_time_ns() - own_ns
 
     def used_ns(self, candidate: Watched, examiner: Watched | None = None) -> int:
         """The CPU time of the candidate's tree so far, in ns."""
@@ -46,7 +50,14 @@ class CpuMeter:
 
     def finish(self, candidate: Watched, examiner: Watched | None = None) -> int:
         """The CPU time of the candidate's tree once it is dead, in ns."""
-        return max(candidate.cpu_ns(), self.used_ns(candidate, examiner))
+        used_ns = max(candidate.cpu_ns(), self.used_ns(candidate, examiner))
+        self.forget()
+        return used_ns
+
+    def forget(self) -> None:
+        """Keep nothing of the program that was measured."""
+        self._start_ns = 0
+        self._seen_ns.clear()
 
     def _slot_ns(self) -> int:
         assert self._fd is not None

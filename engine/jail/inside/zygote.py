@@ -132,7 +132,6 @@ class Zygote:
         self._poll.register(control, select.POLLIN)
         self._bounded = [fds[name] for name in _BOUNDED]
         self._armed: Armed | None = None
-        self._last: tuple[str, dict[str, Any]] | None = None
 
     def rehearse(self, orders: int) -> None:
         """Obey that many orders."""
@@ -145,17 +144,19 @@ class Zygote:
             pass
 
     def _serve_one(self, *, arm: bool) -> bool:
-        if not self._control.recv_into(self._message):
+        length = self._control.recv_into(self._message)
+        if not length:
             return False
         order = marshal.loads(self._message)
+        self._message[:length] = bytes(length)  # cells see the memory of this process, and nothing there of other orders
         if order is not None:  # else a cancellation that came too late
             self._control.send(self._obey(order))
-            like = order["kind"], order["limits"]
+            kind, limits, again = order["kind"], order["limits"], order["again"]
+            del order
             # Two in a row, so that those who take turns with others do not arm in vain; and not where the next order is there at
             # once: nothing is gained then, and cells that were made a while ago run with colder caches.
-            if arm and like == self._last and not select.select([self._control], [], [], _AT_ONCE_S)[0]:
-                self._armed = self._arm(*like)
-            self._last = like
+            if arm and again and not select.select([self._control], [], [], _AT_ONCE_S)[0]:
+                self._armed = self._arm(kind, limits)
         return True
 
     def _obey(self, order: dict[str, Any]) -> bytes:
@@ -175,6 +176,7 @@ class Zygote:
         armed, self._armed = self._armed, None
         if armed is not None and not armed.fits(order):
             armed.disband()
+            self._meter.forget()
             armed = None
         armed = armed or self._arm(order["kind"], order["limits"])
         armed.begin()
@@ -182,7 +184,6 @@ class Zygote:
 
     def _arm(self, kind: str, limits: dict[str, Any]) -> Armed:
         os.pwrite(self._marks, _NEITHER_ENTERED, 0)
-        self._meter.start()
         go, word = os.pipe()
         if kind == PROGRAM:
             processes = [self._fork(0, lambda: self._be_candidate(limits, go, None))]
@@ -195,6 +196,7 @@ class Zygote:
                 ]
         else:
             processes = [self._fork(1, lambda: self._be_examiner(limits, go, None))]
+        self._meter.start(*processes)
         os.close(go)
         return Armed(kind, limits, processes, word)
 
