@@ -282,10 +282,13 @@ def _remove(folder: Path) -> None:
         _remove(inner)
     deadline = time.monotonic() + _EMPTYING_MS / 1000
     while True:
-        for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+        pids = (folder / "cgroup.procs").read_text().split()
+        for pid in map(int, pids):
             with contextlib.suppress(ProcessLookupError):
                 if pid > 0:  # 0 is a process of another pid namespace, and to kill it would mean us
                     os.kill(pid, 9)
+        if not pids:
+            _give_back_memory(folder)
         try:
             folder.rmdir()
             return
@@ -295,6 +298,15 @@ def _remove(folder: Path) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.005)
+
+
+def _give_back_memory(folder: Path) -> None:
+    """Of files of the host that the group read first: the kernel would keep a group that is gone for as long as those pages."""
+    with contextlib.suppress(OSError):  # not the folder of the memory controller, or some pages stay
+        if (everything := folder / "memory.force_empty").exists():  # version 1
+            everything.write_text("0")
+        elif (now := folder / "memory.current").exists():
+            (folder / "memory.reclaim").write_text(now.read_text())
 
 
 def _own_name() -> str:
