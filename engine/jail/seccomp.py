@@ -74,7 +74,7 @@ _WITHOUT = {
 }
 """The argument of each that may have none of some bits, and what is answered where it has."""
 _OPENING = {"open": 1, "openat": 2}
-"""Which argument has the flags. Not O_DIRECT: that reads the host's disk each time, as fast as it can, for next to no CPU time."""
+"""Which argument has the flags. Not O_DIRECT: that reads the disk each time, as fast as it can, for next to no CPU time."""
 _SAID_TO_BE_DONE = ("fsync", "fdatasync", "sync_file_range", "msync", "fadvise64", "flock")
 """On a library of the host they write to disks, drop what others need, or keep others waiting. Locks are in no memory account."""
 
