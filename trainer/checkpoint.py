@@ -5,6 +5,7 @@ what lies there is good. The file is written beside the last one, brought to the
 always one that is whole. Weights that are not trained are not in it.
 """
 
+import copy
 import os
 import time
 from collections.abc import Callable
@@ -33,10 +34,10 @@ class Checkpoints:
         self._written = self.now()
 
     def read(self) -> State | None:
-        """What `save` wrote last."""
+        """What `save` wrote last. Its tensors are read as they are looked at, and by all processes of a machine only once."""
         if not self.path.exists():
             return None
-        found: State = torch.load(self.path, map_location="cpu", weights_only=True)
+        found: State = torch.load(self.path, map_location="cpu", mmap=True, weights_only=True)
         return found
 
     def is_due(self, step: int) -> bool:
@@ -81,4 +82,4 @@ def take_up(state: State, network: Any, optimizer: torch.optim.Optimizer) -> Non
     weights = trained(network)
     for name, values in state["weights"].items():
         weights[name].copy_(values)
-    optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would go on with the file's own tensors

@@ -137,6 +137,16 @@ def load(path: str | Path, dtype: str = "float32", device: str = "cpu", key: str
     return LanguageModel(network=network.to(_resolve(device)), tokenizer=tokenizer)
 
 
+def without_weights(path: str | Path, dtype: str = "float32") -> LanguageModel:
+    """The model at a path with weights that nobody has written: memory that is taken only as they are. Raises ModelError."""
+    tokenizer = look(path)
+    with torch.device("meta"):
+        network: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path), dtype=getattr(torch, dtype))
+    network.to_empty(device="cpu")
+    network.tie_weights()
+    return LanguageModel(network=network, tokenizer=tokenizer)
+
+
 def look(path: str | Path, key: str = "model.path") -> Any:
     """The tokenizer at a path, once it is known that there is a model as well: quick, loads no weights. Raises ModelError."""
     model_source.check(str(path), key)

@@ -93,17 +93,22 @@ def _follow(recipe: Recipe, processes: Together) -> None:
     nothing: tuple[Order, Path] | None = None
     while (told := processes.tell(nothing)) is not None:
         order, checkpoint = told
-        if order.source:
-            model = language_model.load(order.source, recipe.model.dtype, recipe.run.device)
-        else:
-            model = untrained(recipe, order.examples)
         run = recipe.run
         checkpoints = Checkpoints(path=checkpoint, every_ms=run.checkpoint_ms, every_steps=run.checkpoint_steps)
         try:
-            for _ in _carry_out(order, model, processes, checkpoints):
+            for _ in _carry_out(order, _source(order, recipe, processes), processes, checkpoints):
                 pass
         except TrainingError:  # the first process has it as well, and says so
             pass
+
+
+def _source(order: Order, recipe: Recipe, processes: Together) -> LanguageModel:
+    """What a process that follows begins with; where weights are shared out, it gets its own from the first one."""
+    if not order.source:
+        return untrained(recipe, order.examples)
+    if isinstance(processes, Sharded):
+        return language_model.without_weights(order.source, recipe.model.dtype)
+    return language_model.load(order.source, recipe.model.dtype, recipe.run.device)
 
 
 def _carry_out(order: Order, model: LanguageModel, processes: Processes, checkpoints: Checkpoints) -> Iterator[dict[str, float]]:

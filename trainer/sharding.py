@@ -5,7 +5,8 @@
 Each decoder layer is a unit of its own; what belongs to no layer (embeddings, norm, head) is one with the scorer as a whole. A
 weight is a DTensor as long as the training lasts, and knows how to become whole: so a checkpoint holds whole weights and
 moments, and is taken up by any number of processes, sharded or not. The first process keeps a plain copy of the model in the
-memory of its host, which gets the trained weights in the end.
+memory of its host, which gets the trained weights in the end; the others never have more than one unit as a whole, since they
+begin with a network without weights (language_model.without_weights).
 """
 
 import copy
@@ -40,12 +41,11 @@ class Sharded(Together):
     def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         scorer = scorer_of(model)
         names = {weight: name for name, weight in scorer.named_parameters()}
-        for values in (*scorer.parameters(), *scorer.buffers()):
-            torch.distributed.broadcast(values.detach(), src=0)
-        scorer.to("cpu")  # each unit goes to its device as it is sharded
+        scorer.to("cpu")
         if self.rank == 0:
             self._plain = copy.deepcopy((model.network, model.adapters))
         for unit in (*_layers(model.network), scorer):
+            self._take_over(unit)
             fully_shard(unit, mesh=self._mesh, mp_policy=self._policy)
         shards = dict(scorer.named_parameters())
         for group in optimizer.param_groups:
@@ -88,6 +88,13 @@ class Sharded(Together):
             model.network.to(self.device)
             self._plain = None
         model.scorer = None
+
+    def _take_over(self, unit: torch.nn.Module) -> None:
+        """Brings what of the unit is not sharded yet to the device, as the first process has it."""
+        for values in (*unit.parameters(), *unit.buffers()):
+            if not isinstance(values, DTensor):
+                values.data = values.data.to(self.device)
+                torch.distributed.broadcast(values.data, src=0)
 
     def _whole(self, value: torch.Tensor) -> torch.Tensor:
         """All of it in the first process, on the host; every process has to ask. Others keep nothing."""

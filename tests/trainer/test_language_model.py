@@ -4,6 +4,7 @@ And what a model brings along besides: settings that cannot be written again, a 
 """
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,28 @@ def test_another_template_makes_another_revision(tmp_path: Path) -> None:
     model.tokenizer.chat_template = "{{ messages[0].content }}"
     model.save(tmp_path)
     assert revision(tmp_path) != before
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_model_without_weights_is_of_its_shape(tmp_path: Path) -> None:
+    """Its tensors are those of the model that is loaded, tied where that one's are."""
+    small.model().save(tmp_path)
+    loaded, empty = language_model.load(tmp_path).network, language_model.without_weights(tmp_path).network
+    assert {name: (value.shape, value.dtype) for name, value in empty.state_dict().items()} == {
+        name: (value.shape, value.dtype) for name, value in loaded.state_dict().items()
+    }
+    assert len(list(empty.parameters())) == len(list(loaded.parameters()))
+
+
+def test_weights_that_nobody_wrote_take_no_memory(tmp_path: Path) -> None:
+    """Of 800 MB not a tenth."""
+    small.model().save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": 2_000, "vocab_size": 100_000}))
+    before = resident_bytes()
+    network = language_model.without_weights(tmp_path).network
+    assert sum(weight.nbytes for weight in network.parameters()) > 800_000_000
+    assert resident_bytes() - before < 80_000_000
