@@ -92,7 +92,13 @@ def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
     key = "--max-response-tokens"
     preflight.check_prompts(list(problems.values()), tokenizer, options.max_response_tokens, context, key, prompt=prompt)
     requests = [
-        Request(id=f"{task_id}#{number}", task_id=task_id, prompt=prompt(problem), temperature=options.temperature)
+        Request(
+            id=f"{task_id}#{number}",
+            task_id=task_id,
+            prompt=prompt(problem),
+            temperature=options.temperature,
+            whole=not problem.preamble,
+        )
         for task_id, problem in problems.items()
         for number in range(options.samples)
     ]

@@ -295,7 +295,13 @@ class Pipeline:
         open_scorer: OpenScorer | None = None,
     ) -> list[Outcome]:
         requests = [
-            Request(id=f"{stage}/{task_id}/{index}", task_id=task_id, prompt=self._prompt(problem), temperature=temperature)
+            Request(
+                id=f"{stage}/{task_id}/{index}",
+                task_id=task_id,
+                prompt=self._prompt(problem),
+                temperature=temperature,
+                whole=not problem.preamble,
+            )
             for task_id, problem in problems.items()
             for index, temperature in enumerate(temperatures)
         ]

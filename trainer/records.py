@@ -19,6 +19,8 @@ class Request:
     task_id: str
     prompt: str
     temperature: float
+    whole: bool = False
+    """Whether a whole program is wanted, where the task does not begin one."""
     teacher: bool = False
     """Whether a teacher is asked."""
     sampled: bool = False

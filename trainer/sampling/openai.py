@@ -72,9 +72,10 @@ class OpenAISampler:
             text = str((self._choice(reply).get("message") or {}).get("content") or "")
         else:
             prompt = self._tokens_of(request.prompt) if self._ask == "tokens" else request.prompt
-            stop_at = {"stop": list(self._settings.stop_at)} if self._settings.stop_at else {}
+            marks = self._settings.marks(request)
+            stop_at = {"stop": list(marks)} if marks else {}
             reply = await servers.post("completions", {**settings, **stop_at, "prompt": prompt})
-            text = self._up_to_the_mark(self._choice(reply))
+            text = _up_to_the_mark(self._choice(reply), marks)
         tokens = int((reply.get("usage") or {}).get("completion_tokens") or 0)
         truncated = self._choice(reply).get("finish_reason") == "length"
         return self._origin.candidate(request, text, seed=seed, tokens=tokens, truncated=truncated)
@@ -86,8 +87,9 @@ class OpenAISampler:
             raise SamplerError(f"{self._section}.addresses: an answer has no choices; is it an API of OpenAI's kind?") from error
         return choice
 
-    def _up_to_the_mark(self, choice: dict[str, Any]) -> str:
-        """Servers leave the mark out; where one says which it was, the line break that opens it is put back."""
-        mark = choice.get("stop_reason")
-        text = str(choice.get("text") or "") + (mark if isinstance(mark, str) else "")
-        return cut(text, self._settings.stop_at)[0]
+
+def _up_to_the_mark(choice: dict[str, Any], marks: Sequence[str]) -> str:
+    """Servers leave the mark out; where one says which it was, the line break that opens it is put back."""
+    mark = choice.get("stop_reason")
+    text = str(choice.get("text") or "") + (mark if isinstance(mark, str) else "")
+    return cut(text, marks)[0]

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from trainer.records import Request
 from trainer.section import Count, CountOrNone, NotNegative, Positive, Section, Share
 
 SamplerName = Literal["transformers", "vllm", "openai", "ray"]
@@ -43,7 +44,13 @@ class Sampling(Section):
     cache: Cache = "dynamic"
     """Of transformers: keys and values grow with the responses, or have their full size at once, and a GPU runs compiled code."""
     stop_at: Marks = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
-    """A response ends before the first of these: what follows is not part of the function."""
+    """Where the task begins a function, a response ends before the first of these: what follows is not part of it."""
+    stop_programs_at: Marks = ("\n```", "\nassert ")
+    """The same where the task begins nothing, and a response is a whole program."""
+
+    def marks(self, request: Request) -> tuple[str, ...]:
+        """What ends the response to a request."""
+        return self.stop_programs_at if request.whole else self.stop_at
 
     def temperatures_of_task(self) -> tuple[float, ...]:
         """The temperature of each candidate of a task."""

@@ -124,9 +124,9 @@ class _LeaveWhenDone(StoppingCriteria):
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
         length = input_ids.shape[1] - self._first
         ended = torch.isin(input_ids[:, -1], self._ends).tolist()
-        look = bool(self._settings.stop_at) and length % _LOOK_FOR_MARKS_EVERY == 0
+        look = length % _LOOK_FOR_MARKS_EVERY == 0
         for row, left in enumerate(self._left):
-            if not left and (ended[row] or look):
+            if not left and (ended[row] or (look and self._settings.marks(self._batch[row]))):
                 self._leave(row, input_ids[row, self._first :].tolist(), ended=ended[row], last_chance=False)
         everyone = self._stop.is_set()
         return torch.tensor([left or everyone for left in self._left], device=input_ids.device)  # type: ignore[return-value]
@@ -138,9 +138,9 @@ class _LeaveWhenDone(StoppingCriteria):
                 self._leave(row, tokens[row, self._first :].tolist(), ended=False, last_chance=True)
 
     def _leave(self, row: int, ids: list[int], *, ended: bool, last_chance: bool) -> None:
-        text, marked = cut(self._model.text(ids), self._settings.stop_at)
+        request = self._batch[row]
+        text, marked = cut(self._model.text(ids), self._settings.marks(request))
         if not (ended or marked or last_chance):
             return
         self._left[row] = True
-        request = self._batch[row]
         self._emit(self._origin.candidate(request, text, seed=self._seed, tokens=len(ids), truncated=not (ended or marked)))

@@ -134,7 +134,7 @@ class VllmSampler:
         response = await self._engine.generate(prompt, self._parameters(request, seed), request.id)
         return self._origin.candidate(
             request,
-            cut(text(self._tokenizer, response.token_ids), self._settings.stop_at)[0],
+            cut(text(self._tokenizer, response.token_ids), self._settings.marks(request))[0],
             seed=seed,
             tokens=len(response.token_ids),
             truncated=response.finish_reason == "length",
@@ -149,7 +149,7 @@ class VllmSampler:
             top_p=self._settings.top_p if request.temperature > 0 else 1.0,
             seed=seed,
             max_tokens=self._settings.max_response_tokens,
-            stop=list(self._settings.stop_at),
+            stop=list(self._settings.marks(request)),
             include_stop_str_in_output=True,
             stop_token_ids=[int(self._tokenizer.eos_token_id)],
             output_kind=RequestOutputKind.FINAL_ONLY,

@@ -38,6 +38,7 @@ class Teachers:
                 task_id=task_id,
                 prompt=self._prompt(problem),
                 temperature=self._settings.temperature,
+                whole=not problem.preamble,
                 teacher=True,
             )
             for task_id, problem in problems.items()

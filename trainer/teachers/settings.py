@@ -70,6 +70,6 @@ class Teacher(Server):
             "temperatures": (self.temperature,),
             "samples_per_temperature": self.samples,
             "max_response_tokens": self.max_response_tokens,
-            "stop_at": () if name == "openai" and self.ask == "chat" else student.stop_at,
         }
-        return student.model_copy(update=changes)
+        no_marks = {"stop_at": (), "stop_programs_at": ()} if name == "openai" and self.ask == "chat" else {}
+        return student.model_copy(update=changes | no_marks)

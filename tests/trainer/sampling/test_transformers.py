@@ -1,10 +1,13 @@
 """Sampling with transformers: every request answered once, the same again from the same seed, and cut-off rows marked."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from tests.trainer import small
+from trainer.extraction import cut
 from trainer.language_model import LanguageModel
 from trainer.records import Candidate, Request
 from trainer.sampling.sampler import Origin
@@ -23,12 +26,19 @@ def model() -> LanguageModel:
     return small.model()
 
 
-def sample(model: LanguageModel, *, seed: int = 1, stop: threading.Event | None = None, **settings: object) -> list[Candidate]:
+def sample(
+    model: LanguageModel,
+    requests: Sequence[Request] = REQUESTS,
+    *,
+    seed: int = 1,
+    stop: threading.Event | None = None,
+    **settings: object,
+) -> list[Candidate]:
     """Candidates in the order in which they left."""
     left: list[Candidate] = []
     chosen = Sampling.model_validate({"max_response_tokens": 12, "batch_rows": 4, **settings})
     sampler = TransformersSampler(model, chosen, origin=Origin(sampler="transformers", model="small"), seed=seed, stage="test")
-    sampler.sample(REQUESTS, left.append, stop or threading.Event())
+    sampler.sample(requests, left.append, stop or threading.Event())
     return left
 
 
@@ -94,3 +104,19 @@ def test_a_stop_ends_the_sampling_early(model: LanguageModel) -> None:
     stop = threading.Event()
     stop.set()
     assert sample(model, stop=stop) == []
+
+
+def test_whole_programs_end_at_marks_of_their_own(model: LanguageModel) -> None:
+    """Beside others of the same batch, which begin a function."""
+    greedy = replace(REQUESTS[0], temperature=0.0)
+    requests = [replace(greedy, id="function"), replace(greedy, id="program", whole=True)]
+
+    def completions(stop_at: tuple[str, ...], stop_programs_at: tuple[str, ...]) -> dict[str, str]:
+        found = sample(model, requests, max_response_tokens=24, stop_at=stop_at, stop_programs_at=stop_programs_at)
+        return {candidate.id: candidate.completion for candidate in found}
+
+    whole = completions((), ())["program"]
+    first, other = whole[0], next(character for character in whole if character != whole[0])
+    found = completions((first,), (other,))
+    assert found == {"function": cut(whole, (first,))[0], "program": cut(whole, (other,))[0]}
+    assert found["function"] != found["program"]
