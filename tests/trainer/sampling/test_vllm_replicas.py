@@ -48,9 +48,10 @@ def never() -> LanguageModel:
 def sample(sampler: Sampler, killed: Sequence[int] = ()) -> list[tuple[str, str, int]]:
     """By id; kills processes while the first candidate is handed on."""
     left: list[Candidate] = []
+    first = threading.Lock()  # replicas hand on from threads of their own; whoever is first keeps it
 
     def emit(candidate: Candidate) -> None:
-        for pid in killed if not left else ():
+        for pid in killed if first.acquire(blocking=False) else ():
             os.kill(pid, signal.SIGKILL)
         left.append(candidate)
 
