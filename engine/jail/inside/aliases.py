@@ -34,7 +34,7 @@ class _Alias:
 
 
 class Aliases:
-    """Those of one side. `known` are the rows of what was handed over, which crosses as the same object from now on."""
+    """Those of one side. `known` are the rows of those that cross as the same object from now on: of what this side tells."""
 
     def __init__(self) -> None:
         self.known: dict[int, Row] = {}
@@ -53,7 +53,7 @@ class Aliases:
             oldest = self._followed.pop(numbers[0])
             self.known.pop(id(oldest.item), None)
         numbers.append(self._next)
-        if handed:
+        if told:
             self.known[id(item)] = ["shared", self._next]
         self._next += 1
 

@@ -160,6 +160,11 @@ class ExaminerSide(Conversation):
                 self._stops.append(error)
             raise
 
+    def _send(self, message: dict[str, Any]) -> None:
+        super()._send(message)
+        if "edits" in message:  # the tests changed what the program holds
+            self._seen.forget()
+
     def check_conduct(self) -> None:
         """Raises what the program did that the tests by themselves would not notice.
 

@@ -13,7 +13,8 @@ from typing import Any
 from .encoding import Encoder, Peer, Row
 from .proxies import Proxy
 
-LOOKS = frozenset({"bool", "int", "float", "complex", "index", "len", "str", "repr", "hash", "getitem", "iter"})
+_AS_NUMBER = {"bool", "int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert"}
+LOOKS = frozenset({*_AS_NUMBER, "str", "repr", "format", "hash", "len", "getitem", "iter"})
 _KEYS = (bool, int, str)
 _END = ""
 
@@ -28,10 +29,15 @@ class Seen:
         self._peer = peer
         self._answers: dict[tuple[object, ...], str] = {}
         self._items: dict[int, _Items] = {}
+        self._window = 0
 
     def forget(self) -> None:
         self._answers.clear()
+        self._forget_items()
+
+    def _forget_items(self) -> None:
         self._items.clear()
+        self._window += 1
 
     def look(self, op: str, proxy: Proxy, *more: Any) -> Any:
         """Raises what the program raises."""
@@ -40,7 +46,7 @@ class Seen:
             return answer if answer is proxy else self._watched(proxy, answer)  # its own iterator is looked at once
         if op == "getitem":
             self._answers = {key: seen for key, seen in self._answers.items() if key[0] == op}
-            self._items.clear()
+            self._forget_items()
         if all(type(item) in _KEYS for item in more):
             key = (op, id(proxy), *((type(item), item) for item in more))
             form = self._form(answer)
@@ -62,10 +68,12 @@ class Seen:
     def _watched(self, proxy: Proxy, source: object) -> "_Items":
         last = self._items.get(id(proxy))
         if last is None or last.source is not source:  # else it goes on where it was
-            last = self._items[id(proxy)] = _Items(self, source, last.seen if last else [])
+            last = self._items[id(proxy)] = _Items(self, self._window, source, last.seen if last else [])
         return last
 
     def _note(self, items: "_Items", form: str) -> None:
+        if items.window != self._window:  # it was made before
+            return
         if items.index == len(items.seen):
             items.seen.append(form)
         self._compare("iter", items.seen[items.index], form)
@@ -81,9 +89,10 @@ class Seen:
 
 
 class _Items:
-    """An iterator of the program's, `source`, that is watched; `seen` is what this one and others of the same object gave."""
+    """An iterator of the program's, `source`, that is watched; `seen` is what those of its object gave in that `window`."""
 
-    def __init__(self, watching: Seen, source: object, seen: list[str]) -> None:
+    def __init__(self, watching: Seen, window: int, source: object, seen: list[str]) -> None:
+        self.window = window
         self.source = source
         self.seen = seen
         self.index = 0
