@@ -15,7 +15,7 @@ import ast
 import builtins
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,8 +28,11 @@ from engine.jail.inside.messages import packed
 from engine.records import AssertTests, FunctionTest, FunctionTests
 
 _CACHED_TESTS = 512
+_MANY_VALUES = 5_000
+"""Some ten milliseconds, where they are lists."""
 _LONGEST_CODE = 1 << 15
-"""Looking at more would keep the engine from its other clients, and the program would pay for compiling it."""
+"""With the prompt. Looking at more would keep the engine from its other clients, and the program would pay for compiling it; and
+whatever was looked at is kept."""
 _QUOTE_CHARS = 200
 _SUBJECT = "subject"
 
@@ -56,11 +59,28 @@ def calls_of_functions(tests: FunctionTests) -> Calls:
     )
 
 
-@lru_cache(maxsize=_CACHED_TESTS)
+def has_many_values(tests: FunctionTests) -> bool:
+    """Whether making calls of them takes so long that nobody should wait for it."""
+    pending: list[Any] = [part for test in tests.tests for part in (test.args, test.kwargs, test.expected)]
+    for seen in range(_MANY_VALUES):
+        if not pending or seen + len(pending) > _MANY_VALUES:
+            break
+        value = pending.pop()
+        if isinstance(value, list | tuple | set | frozenset):
+            pending += value
+        elif isinstance(value, Mapping):
+            pending += [*value.keys(), *value.values()]
+    return bool(pending)
+
+
 def calls_of_asserts(tests: AssertTests) -> Calls | None:
     """The calls that test code consists of, None where it is more than calls with literals, or long."""
-    if len(tests.code) > _LONGEST_CODE:
-        return None
+    length = sum(map(len, (tests.code, tests.prompt, tests.check, *tests.entry_points)))
+    return _calls_of_asserts(tests) if length <= _LONGEST_CODE else None
+
+
+@lru_cache(maxsize=_CACHED_TESTS)
+def _calls_of_asserts(tests: AssertTests) -> Calls | None:
     try:
         found = _asserts(tests)
         quotes = tuple(ast.unparse(node)[:_QUOTE_CHARS] for node, _ in found)

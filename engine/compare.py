@@ -1,17 +1,22 @@
 """Whether what a program wrote is what was expected. Pure functions, outside of every jail.
 
-What a program writes is hostile, so these are total: any bytes, linear work, no exception. The answer is None where the two
-are equal and otherwise one short line for people about the first difference. Plain data is compared in engine.equality.
+What a program writes is hostile, so these are total: any bytes, linear work, no exception, and no lists of millions of lines. The
+answer is None where the two are equal and otherwise one short line for people about the first difference. Plain data is compared
+in engine.equality.
 """
 
+import io
 import math
 import re
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import zip_longest
 
 from engine.records import CompareRule
 
 TOKEN_TOLERANCE = 1e-6
 _EXCERPT = 60
+_TOKEN = re.compile(rb"\S+")
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?")
 _MAX_NUMBER_BYTES = 400
 """A longer token is no number: converting it would cost more than its length."""
@@ -25,20 +30,18 @@ def stdout_difference(rule: CompareRule, expected: bytes, actual: bytes) -> str 
         case CompareRule.EXACT:
             return _byte_difference(expected, actual)
         case CompareRule.LINES:
-            lines = _lines(expected)
-            return _first_difference("line", lines, _lines(actual, len(lines)), numbers=False)
+            return _first_difference("line", _lines(expected), _lines(actual), numbers=False)
         case CompareRule.TOKENS:
-            tokens = expected.split()
-            return _first_difference("token", tokens, actual.split(None, len(tokens)), numbers=True)
+            return _first_difference("token", _tokens(expected), _tokens(actual), numbers=True)
 
 
-def _lines(data: bytes, most: int = -1) -> list[bytes]:
-    """Lines without the white space at their ends, and without empty lines at the end; behind `most` of them the rest as one.
+def _lines(data: bytes) -> Iterator[bytes]:
+    """Lines without the white space at their ends, and without empty lines at the end."""
+    return map(bytes.rstrip, io.BytesIO(data.rstrip()))
 
-    A program may write millions of lines where a few are expected.
-    """
-    kept = data.rstrip()
-    return [line.rstrip() for line in kept.split(b"\n", most)] if kept else []
+
+def _tokens(data: bytes) -> Iterator[bytes]:
+    return (found[0] for found in _TOKEN.finditer(data))
 
 
 def _byte_difference(expected: bytes, actual: bytes) -> str:
@@ -46,15 +49,14 @@ def _byte_difference(expected: bytes, actual: bytes) -> str:
     return f"byte {common + 1}: expected {_excerpt(expected[common:])}, got {_excerpt(actual[common:])}"
 
 
-def _first_difference(what: str, expected: list[bytes], actual: list[bytes], *, numbers: bool) -> str | None:
-    for number, (wanted, got) in enumerate(zip(expected, actual, strict=False), start=1):
+def _first_difference(what: str, expected: Iterable[bytes], actual: Iterable[bytes], *, numbers: bool) -> str | None:
+    for number, (wanted, got) in enumerate(zip_longest(expected, actual), start=1):
+        if wanted is None:
+            return f"{what} {number}: expected the end of the output, got {_excerpt(got)}"
+        if got is None:
+            return f"{what} {number}: expected {_excerpt(wanted)}, got the end of the output"
         if wanted != got and not (numbers and _same_number(wanted, got)):
             return f"{what} {number}: expected {_excerpt(wanted, got)}, got {_excerpt(got, wanted)}"
-    common = min(len(expected), len(actual))
-    if len(expected) > common:
-        return f"{what} {common + 1}: expected {_excerpt(expected[common])}, got the end of the output"
-    if len(actual) > common:
-        return f"{what} {common + 1}: expected the end of the output, got {_excerpt(actual[common])}"
     return None
 
 

@@ -7,13 +7,14 @@ functions       one order; the results are decoded and compared here
 asserts         as functions where they are but calls, else one order with an examiner, whose findings are judged
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from engine import compare, orders, verdict
-from engine.calls import Calls, calls_of_asserts, calls_of_functions
+from engine.calls import Calls, calls_of_asserts, calls_of_functions, has_many_values
 from engine.errors import BadJob
 from engine.expectations import Expectation, longest_line
 from engine.jail.inside.decoding import Decoder, Malformed, PlainData
@@ -38,6 +39,8 @@ _LINE = re.compile(rb'\{"index": (\d{1,9}), [^\n]*\}\n')
 _OPAQUE = re.compile(rb'\{"index": \d{1,9}, "opaque": ')
 _COMPILED_BEHIND, _COMPILED_FOR = 2, 8
 """Tests before the program is compiled once for all that follow, since many programs fail the first; tests that make it pay."""
+_MUCH_BYTES = 1 << 16
+"""Output that takes tens of milliseconds to compare, token by token."""
 _OTHER_LINES = 1_000
 """How many more lines than calls are looked at: a program may write millions, while the engine's other clients wait."""
 _RESULTS = 1_000
@@ -50,14 +53,20 @@ async def execute(job: Job, run: Run, prepared: PreparedTests) -> Report:
         case StdioTests():
             return await _stdio(job, job.tests, run)
         case FunctionTests():
-            calls = calls_of_functions(job.tests)
-            return _called(job, calls, await run(orders.calls_order(job, calls)))
+            calls = await _aside(has_many_values(job.tests), calls_of_functions, job.tests)
+            account = await run(orders.calls_order(job, calls))
+            return await _aside(len(account.report) > _MUCH_BYTES, _called, job, calls, account)
         case AssertTests():
             return await _asserted(job, job.tests, run, prepared)
         case None:
             account = await run(orders.script_order(job, job.stdin))
             failed = verdict.failure(account, job.limits)
             return _report(job, [account], failed or Outcome(verdict=Verdict.FINISHED))
+
+
+async def _aside[*A, R](is_much: bool, act: Callable[[*A], R], *arguments: *A) -> R:
+    """What that gives: computed in another thread where it is so much that other clients would wait."""
+    return await asyncio.to_thread(act, *arguments) if is_much else act(*arguments)
 
 
 async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
@@ -72,7 +81,8 @@ async def _stdio(job: Job, tests: StdioTests, run: Run) -> Report:
         account = await run(orders.script_order(job, test.stdin, code))
         outcome = verdict.failure(account, job.limits)
         if outcome is None:
-            difference = compare.stdout_difference(tests.compare, test.expected_stdout, account.stdout)
+            what = tests.compare, test.expected_stdout, account.stdout
+            difference = await _aside(len(account.stdout) > _MUCH_BYTES, compare.stdout_difference, *what)
             outcome = verdict.candidate_failed(difference, Verdict.WRONG_ANSWER) if difference else verdict.PASSED
         outcomes.append(outcome)
         if accounts:
@@ -156,7 +166,7 @@ async def _asserted(job: Job, tests: AssertTests, run: Run, prepared: PreparedTe
     if calls is not None:
         accounts.append(await run(orders.calls_order(job, calls)))
         if not _is_opaque(job, calls, accounts[0]):
-            return _called(job, calls, accounts[0])
+            return await _aside(len(accounts[0].report) > _MUCH_BYTES, _called, job, calls, accounts[0])
     examination = await prepared.examination(tests, job.stop, run)
     accounts.append(await run(orders.examined_order(job, examination)))
     try:

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from socketserver import ThreadingMixIn
 from typing import Any, Protocol
@@ -30,8 +31,8 @@ _MEANING = {
 
 
 _LOOKS_AT_ONCE = 8
-_PATIENCE_S = 1.0
-"""How long nothing of a look may arrive."""
+_PATIENCE_S, _LONGEST_LOOK_S = 1.0, 2.0
+"""How long nothing of a look may arrive; how long all of it may take."""
 
 
 class Counting(Protocol):
@@ -71,6 +72,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         host = address.host.strip("[]")
         self.address_family, *_ = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
         self._places = threading.BoundedSemaphore(_LOOKS_AT_ONCE)
+        self._looks: dict[Any, float] = {}
         super().__init__((host, address.port), _Handler)
 
     def verify_request(self, *_: object) -> bool:
@@ -78,10 +80,19 @@ class _Server(ThreadingMixIn, WSGIServer):
         return self._places.acquire(blocking=False)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        self._looks[request] = time.monotonic() + _LONGEST_LOOK_S
         try:
             super().process_request_thread(request, client_address)
         finally:
+            del self._looks[request]
             self._places.release()
+
+    def service_actions(self) -> None:
+        """Twice a second: ends the looks that take too long."""
+        for request, until in list(self._looks.items()):
+            if time.monotonic() > until:
+                with contextlib.suppress(OSError):  # it is over just now
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:
         """Who goes away is not worth a line either."""

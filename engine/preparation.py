@@ -5,6 +5,7 @@ a cell of its own for the first candidate, and what comes out is kept here as by
 them: they come from a cell that no program shared, and go nowhere but into the cells of examiners.
 """
 
+import sys
 from collections.abc import Awaitable, Callable
 
 from engine import orders, verdict
@@ -18,7 +19,7 @@ _MOST_BYTES = 64 << 20
 
 
 class PreparedTests:
-    """The examinations that were used last, `most_bytes` of them."""
+    """The examinations that were used last, `most_bytes` of them and of what they were made from."""
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         self._kept: Recent[tuple[AssertTests, StopRule], bytes] = Recent(most_bytes)
@@ -30,7 +31,7 @@ class PreparedTests:
             return kept
         account = await run(orders.preparation_order(tests, stop))
         examination = orders.examination(tests, _prepared(account))
-        self._kept.keep(key, examination, len(examination))
+        self._kept.keep(key, examination, len(examination) + sys.getsizeof(tests.code) + sys.getsizeof(tests.prompt))
         return examination
 
 

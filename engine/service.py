@@ -19,9 +19,11 @@ The service is in one of three states: starting (refuses), serving, draining (re
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import grpc
+from google.protobuf.message import Message
 
 from engine import wire
 from engine.errors import BadJob, Busy, Draining, EngineError, Starting
@@ -35,10 +37,9 @@ type _Context = grpc.aio.ServicerContext[Any, Any]
 
 _PLENTY_PER_SLOT = 4
 """Programs of a stream under way, for each slot, that keep the slots busy while a response is held back."""
-_UNREADABLE = "the message cannot be read: it is none of execution.proto, or nested too deep"
-_LARGE_BYTES, _LARGE_TOGETHER_BYTES, _LARGE_RETRY_MS = MIB, 512 * MIB, 1_000
-"""From what size on a request is large; what those of all clients may have together, since each takes a multiple of its size in
-memory for as long as it waits and runs; when to come back."""
+_LARGE_TOGETHER_BYTES, _LARGE_RETRY_MS = 512 * MIB, 1_000
+"""What the large requests of all clients may have together, since each takes a multiple of its size in memory for as long as it
+waits and runs; when to come back."""
 _PLACE_BYTES = 2 * MIB
 """What a request and the outputs of its program may hold of the engine's memory for each place that it takes."""
 
@@ -95,13 +96,15 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         """Returns when no call is under way."""
         await self._idle.wait()
 
-    async def Execute(self, request: pb.ExecuteRequest | None, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
+    async def Execute(self, message: pb.ExecuteRequest | bytes | None, context: _Context) -> pb.ExecuteResponse:  # gRPC's name
         with _Call(self):
+            job_id = ""
             try:
-                size, client = request.ByteSize() if request is not None else 0, context.peer()
+                request, client = await _read(message, pb.ExecuteRequest), context.peer()
+                job_id, size = request.id, request.ByteSize()
                 return await self.execute(self.accept(request, size, client), size, client)
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
-                await _abort(context, _refusal(request.id if request is not None else "", error))
+                await _abort(context, _refusal(job_id, error))
 
     async def ExecuteStream(self, _: object, context: _Context) -> None:  # gRPC's name
         with _Call(self):
@@ -124,23 +127,25 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             await _abort(context, wire.refusal_of(self._refusing))
         return wire.message_from_description(self._description)
 
-    def accept(self, request: pb.ExecuteRequest | None, size: int, client: str) -> Job:
-        """The job a request asks for. Raises what Execute answers with instead of running it."""
+    def accept(self, request: pb.ExecuteRequest, size: int, client: str) -> Job | pb.ExecuteRequest:
+        """The job a request asks for; the request where that takes long to read. Raises what Execute answers instead."""
         if self._refusing is not None:
             raise self._refusing
-        if request is None:
-            raise BadJob(_UNREADABLE)
         self._executor.admit(client)  # before anything is spent on the request: refusing has to be cheap
-        if size >= _LARGE_BYTES and size > self._large_room_bytes:
+        if size < wire.LARGE_BYTES:
+            return wire.job_from_request(request, self._description)
+        if size > self._large_room_bytes:
             raise Busy(retry_after_ms=_LARGE_RETRY_MS)
-        return wire.job_from_request(request, self._description)
+        return request
 
-    async def execute(self, job: Job, size: int, client: str) -> pb.ExecuteResponse:
-        """The response to a job whose request had that size."""
-        large_bytes = size if size >= _LARGE_BYTES else 0
+    async def execute(self, accepted: Job | pb.ExecuteRequest, size: int, client: str) -> pb.ExecuteResponse:
+        """The response to what was accepted, of a request that had that size. Raises what Execute answers instead."""
+        large_bytes = size if size >= wire.LARGE_BYTES else 0
         self._large_room_bytes -= large_bytes
         try:
-            return wire.response_from_report(await self._executor.execute(job, client))
+            if not isinstance(accepted, Job):
+                accepted = await asyncio.to_thread(wire.job_from_request, accepted, self._description)
+            return wire.response_from_report(await self._executor.execute(accepted, client))
         finally:
             self._large_room_bytes += large_bytes
 
@@ -186,6 +191,7 @@ class _Stream:
         self._window = asyncio.Semaphore(window)
         self._plenty = plenty
         self._under_way: dict[str, int] = {}  # the places that each id takes
+        self._programs: dict[str, asyncio.Task[None]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
         self._client = f"stream {id(self)}"
@@ -201,23 +207,28 @@ class _Stream:
                 self._reader = tasks.create_task(self._read(tasks))
                 self._reader.add_done_callback(self._read_all)
                 tasks.create_task(self._write())
-        except* BadJob as faults:
-            self.ended_by = next(fault for fault in faults.exceptions if isinstance(fault, BadJob))
         except* grpc.aio.InternalError:  # a response had nowhere to go
             self.is_cut_off = True
         finally:
             self._outbox.close()
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        """To the end, or to what ends the stream: then programs end, and the writer by itself, since no write can be cut off."""
+        try:
+            await self._read_requests(tasks)
+        except BadJob as fault:
+            self.ended_by = fault
+            for program in self._programs.values():
+                program.cancel()
+
+    async def _read_requests(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             async with self._window:  # nothing is read that could not start, and nobody else takes the place
                 pass
             message = await self._context.read()
             if message is grpc.aio.EOF:
                 return
-            if message is None:
-                raise BadJob(_UNREADABLE)
-            for request in message.requests:
+            for request in (await _read(message, pb.ExecuteStreamRequest)).requests:
                 size = request.ByteSize()
                 places = max(1, min(self._places, (size + self._service.outputs_of(request)) // _PLACE_BYTES))
                 for _ in range(places):
@@ -233,17 +244,24 @@ class _Stream:
             raise BadJob(f"two requests with the id {request.id[:80]!r} are under way; give each its own")
         self._under_way[request.id] = places
         try:
-            job = self._service.accept(request, size, self._client)
+            accepted = self._service.accept(request, size, self._client)
         except Exception as error:  # noqa: BLE001  # the edge: every error becomes a rejection
             self._answer(wire.response_from_refusal(request.id, _refusal(request.id, error)))
-        else:
-            tasks.create_task(self._execute(job, size))  # the job, so that the message it came in can go
+        else:  # with the job, so that the message it came in can go
+            program = self._programs[request.id] = tasks.create_task(self._execute(request.id, accepted, size))
+            program.add_done_callback(partial(self._ended, request.id))
 
-    async def _execute(self, job: Job, size: int) -> None:
+    def _ended(self, job_id: str, program: asyncio.Task[None]) -> None:
+        del self._programs[job_id]
+        if program.cancelled():  # nobody will answer
+            del self._under_way[job_id]
+            self._outbox.flush()
+
+    async def _execute(self, job_id: str, accepted: Job | pb.ExecuteRequest, size: int) -> None:
         try:
-            response = await self._service.execute(job, size, self._client)
+            response = await self._service.execute(accepted, size, self._client)
         except Exception as error:  # noqa: BLE001  # the edge, as above
-            response = wire.response_from_refusal(job.id, _refusal(job.id, error))
+            response = wire.response_from_refusal(job_id, _refusal(job_id, error))
         self._answer(response)
 
     def _answer(self, response: pb.ExecuteResponse) -> None:
@@ -257,6 +275,13 @@ class _Stream:
                 await self._context.write(pb.ExecuteStreamResponse(responses=group))
                 for _ in range(places):
                     self._window.release()
+
+
+async def _read[M: Message](message: M | bytes | None, kind: type[M]) -> M:
+    """What a client sent, aside where that takes long. Raises BadJob."""
+    if message is None:
+        raise BadJob(wire.UNREADABLE)
+    return await asyncio.to_thread(wire.read_large, message, kind) if isinstance(message, bytes) else message
 
 
 def _refusal(job_id: str, error: Exception) -> wire.Refusal:

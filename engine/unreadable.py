@@ -1,6 +1,7 @@
 """Messages that protobuf cannot read: they reach the service as None, which refuses them as it refuses any bad request.
 
-gRPC by itself answers UNKNOWN, with the name of the library's exception, and writes a traceback into the log.
+gRPC by itself answers UNKNOWN, with the name of the library's exception, and writes a traceback into the log. Large messages
+reach the service as bytes, since reading them takes long.
 """
 
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,8 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
+
+from engine import wire
 
 type _Read = Callable[[bytes], Any]
 
@@ -28,7 +31,7 @@ class Unreadable(grpc.aio.ServerInterceptor):
 def _or_none(read: _Read) -> _Read:
     def read_or_none(data: bytes) -> Any:
         try:
-            return read(data)
+            return read(data) if len(data) < wire.LARGE_BYTES else data
         except DecodeError:
             return None
 

@@ -1,10 +1,11 @@
 """The door: the only place where wire messages become records and records become wire messages.
 
-`values` carries plain Python data, `jobs` the requests, `reports` the answers, `refusals` the errors; `acceptance` says which
-jobs an engine takes, `groups` how much goes into one message of a stream. Whatever comes in is checked here, once, so that
-everything behind the door can rely on its records.
+`fields` reads large messages, `values` carries plain Python data, `jobs` the requests, `reports` the answers, `refusals` the
+errors; `acceptance` says which jobs an engine takes, `groups` how much goes into one message of a stream. Whatever comes in is
+checked here, once, so that everything behind the door can rely on its records.
 """
 
+from engine.wire.fields import LARGE_BYTES, UNREADABLE, read_large
 from engine.wire.groups import Outbox
 from engine.wire.jobs import MAX_MESSAGE_BYTES, job_from_request, request_from_job
 from engine.wire.refusals import (
@@ -23,7 +24,9 @@ from engine.wire.reports import (
 )
 
 __all__ = [
+    "LARGE_BYTES",
     "MAX_MESSAGE_BYTES",
+    "UNREADABLE",
     "Outbox",
     "Refusal",
     "description_from_message",
@@ -31,6 +34,7 @@ __all__ = [
     "error_from_rpc",
     "job_from_request",
     "message_from_description",
+    "read_large",
     "refusal_of",
     "report_from_message",
     "request_from_job",

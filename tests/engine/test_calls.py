@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from engine.calls import calls_of_asserts, calls_of_functions
+from engine.calls import calls_of_asserts, calls_of_functions, has_many_values
 from engine.errors import BadJob
 from engine.expectations import Equal, Near, Same, Truth, likely_line
 from engine.jail.inside.candidate import result_line
@@ -546,3 +546,24 @@ def test_what_is_worked_out_is_quoted_as_code():
 )
 def test_names_that_mean_something_else_and_bounds_that_nothing_keeps_are_left_to_the_examiner(code, check, prompt):
     assert calls_of_asserts(AssertTests(code=code, entry_points=("f",), check=check, prompt=prompt)) is None
+
+
+MANY: tuple[object, ...] = ([1] * 6_000, [[]] * 6_000, {number: [] for number in range(3_000)})
+
+
+@pytest.mark.parametrize("value", MANY, ids=["numbers", "lists", "dict"])
+@pytest.mark.parametrize("place", ["args", "kwargs", "expected"])
+def test_many_values_are_noticed_wherever_they_are(value, place):
+    given = {"args": (value,), "kwargs": {"a": value}, "expected": value}[place]
+    assert has_many_values(FunctionTests(entry_point="f", tests=(FunctionTest(**{"expected": 1, place: given}),)))
+
+
+def test_few_values_are_not_many():
+    """However long they are, and as many as most tests have."""
+    tests = (FunctionTest(args=([1] * 100, "x" * 100_000), expected={"a": (1, 2)}),) * 40
+    assert not has_many_values(FunctionTests(entry_point="f", tests=tests))
+
+
+def test_tests_with_a_long_prompt_are_not_kept():
+    """Nor looked at: keeping the calls keeps the tests."""
+    assert calls_of_asserts(AssertTests(code="assert f(1) == 2", entry_points=("f",), prompt="# " + "x" * (1 << 15))) is None

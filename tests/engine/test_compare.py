@@ -1,6 +1,7 @@
 """What counts as the right output and the right value."""
 
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,19 @@ def test_outputs_that_a_rule_takes_as_equal(rule, expected, actual):
 def test_the_first_difference_is_named(rule, expected, actual, message):
     """The message says where, what was expected and what came."""
     assert stdout_difference(rule, expected, actual) == message
+
+
+@pytest.mark.parametrize("rule", [LINES, TOKENS])
+def test_comparing_takes_no_more_memory_than_what_is_compared(rule):
+    """However many lines and tokens there are."""
+    expected, actual = b"a\n" * 500_000, b"a \n" * 500_000
+    tracemalloc.start()
+    try:
+        assert stdout_difference(rule, expected, actual) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * (len(expected) + len(actual))
 
 
 def test_a_difference_far_into_a_long_line_is_shown():

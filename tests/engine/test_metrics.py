@@ -70,6 +70,21 @@ def test_who_connects_and_says_nothing_takes_little(address):
         assert {connection.recv(1) for connection in connections} == {b""}
 
 
+def test_who_speaks_slowly_is_not_listened_to_for_long(address):
+    """One letter at a time, each in time."""
+    with told(Pool(Counts(), 1, 0), address):
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=0.2) as slow:
+            said = 0
+            with contextlib.suppress(OSError):
+                while said < 300:
+                    said += slow.send(b"G")
+                    with contextlib.suppress(TimeoutError):
+                        assert not slow.recv(1)
+                        break
+            assert 5 <= said < 300
+
+
 @pytest.mark.parametrize("listen", ["unix:/tmp/metrics", "nowhere", "host.invalid:1"])
 def test_an_address_that_cannot_be_had_is_refused(listen):
     """One line that says why and which setting it is."""

@@ -177,3 +177,11 @@ async def test_failures_are_not_kept(ended):
     await kept.examination(asserts("a"), FIRST_FAILURE, well.run)
     await kept.examination(asserts("a"), FIRST_FAILURE, well.run)
     assert len(well.orders) == 1
+
+
+async def test_what_it_was_made_from_counts_too():
+    """A prompt of comments comes to nothing, and is kept all the same."""
+    cell, prepared = FakeCell(), PreparedTests(most_bytes=100_000)
+    for number in (1, 2, 1):
+        await prepared.examination(asserts("assert f(1)", prompt=f"# {number}" + "x" * 60_000), FIRST_FAILURE, cell.run)
+    assert len(cell.orders) == 3

@@ -329,6 +329,28 @@ async def test_two_requests_with_one_id_end_the_stream(tmp_path):
         await engine.executor.running_are(0)
 
 
+async def test_a_stream_ends_also_where_it_has_to_while_something_is_written(tmp_path):
+    """The first of two that have no id is refused at once: its refusal is on the way when the second one is met."""
+    async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:
+        call = stub.ExecuteStream(timeout=20)
+        await call.write(together(pb.ExecuteRequest(), pb.ExecuteRequest()))
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await answers(call)
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_message_of_a_million_parts_is_refused_unread(tmp_path):
+    """And does not keep the engine from answering others meanwhile."""
+    parts = _within(5, _within(2, _within(1, b"") * 2_000_000))  # arguments of a test of function_tests
+    async with fake_engine(tmp_path) as engine, grpc.aio.insecure_channel(engine.address) as channel, stub_of(engine) as stub:
+        raw: Any = channel.unary_unary("/rrtf.execution.v1.Execution/Execute")
+        refused = asyncio.ensure_future(raw(parts))
+        while not refused.done():
+            assert (await stub.Execute(request("a"))).report.verdict
+        with pytest.raises(grpc.aio.AioRpcError, match="more than 2000000 fields"):
+            await refused
+
+
 async def test_two_requests_with_one_id_in_one_message_end_the_stream(tmp_path):
     """As in two messages."""
     async with fake_engine(tmp_path) as engine, stub_of(engine) as stub:

@@ -30,6 +30,7 @@ from engine.records import (
     Trust,
     Verdict,
 )
+from engine.wire.fields import read_large
 from engine.wire.groups import GROUP_BYTES, GROUP_LENGTH, Outbox
 from engine.wire.jobs import LARGEST_REQUEST_BYTES
 from engine.wire.values import MAX_DEPTH, message_from_value, value_from_message
@@ -391,3 +392,29 @@ def test_the_status_of_a_refusal_says_when_to_retry():
     error = wire.error_from_rpc(failure)
     assert isinstance(error, Busy)
     assert error.retry_after_ms == 1_500
+
+
+@given(st.lists(st.sampled_from(["text", "number", "test"]), max_size=30))
+def test_fields_are_counted_wherever_they_are(kinds):
+    """Those of a request, of the tests in it, and of the values in those."""
+    request = pb.ExecuteRequest(function_tests={"tests": []})
+    for kind in kinds:
+        test = request.function_tests.tests.add()
+        if kind == "text":
+            test.args.add().text = "x" * 300
+        elif kind == "number":
+            test.expected.list.items.add().float = 0.5
+    fields = 1 + len(kinds) + 2 * kinds.count("text") + 4 * kinds.count("number")
+    assert read_large(request.SerializeToString(), pb.ExecuteRequest, most_fields=fields) == request
+    with pytest.raises(BadJob, match=f"more than {fields - 1} fields"):
+        read_large(request.SerializeToString(), pb.ExecuteRequest, most_fields=fields - 1)
+
+
+@given(st.binary())
+def test_any_bytes_are_a_message_or_a_bad_job(data):
+    """As protobuf sees it, once they have been counted."""
+    try:
+        found = read_large(data, pb.ExecuteRequest, most_fields=10)
+    except BadJob:
+        return
+    assert found == pb.ExecuteRequest.FromString(data)
