@@ -82,8 +82,13 @@ class LanguageModel:
 
 
 def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
-    """A prompt as tokens. The text of a chat template brings its first token along: it is not added twice."""
-    ids, first = list(tokenizer(prompt)["input_ids"]), tokenizer.bos_token_id
+    """A prompt as tokens, which a response follows: without the end token that some tokenizers add.
+
+    The text of a chat template brings its first token along: it is not added twice.
+    """
+    ids, first, end = list(tokenizer(prompt)["input_ids"]), tokenizer.bos_token_id, tokenizer.eos_token_id
+    if ids[-1:] == [end] and not prompt.endswith(tokenizer.eos_token):
+        ids.pop()
     return ids[1:] if first is not None and ids[:2] == [first, first] else ids
 
 

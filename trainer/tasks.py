@@ -2,7 +2,7 @@
 
 start      trains the supervised start
 train      is for the ranking rounds, a share for each
-held_out   is for evaluation alone
+held_out   is for evaluation alone: tasks that read like one of these train nothing, whatever their names are
 
 A task is used only where its own solution passes its tests in the engine. Generated tasks take the same way as
 anybody's: they are written as a problems file and read back by the engine's reader.
@@ -54,6 +54,7 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
         held_out = read(settings.held_out_problems, "tasks.held_out_problems")[: settings.held_out]
     else:
         held_out, problems = problems[: settings.held_out], problems[settings.held_out :]
+    problems = _others(problems, held_out)
     start, rest = (problems[: settings.start], problems[settings.start :]) if recipe.sft.epochs else ([], problems)
     rounds = recipe.training.rounds
     if len(rest) < rounds:
@@ -63,6 +64,12 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
     if twice := {p.task_id for p in parts.held_out} & {p.task_id for p in [*parts.start, *parts.train]}:
         raise TasksError(f"tasks.held_out_problems: the task {min(twice)!r} is one of tasks.problems too; take another file")
     return parts
+
+
+def _others(problems: Sequence[Problem], held_out: Sequence[Problem]) -> list[Problem]:
+    """Those that do not read like a held-out one under another name."""
+    names = {problem.prompt.strip(): problem.task_id for problem in held_out if problem.prompt.strip()}
+    return [problem for problem in problems if names.get(problem.prompt.strip(), problem.task_id) == problem.task_id]
 
 
 def check(parts: Parts, recipe: Recipe, connect: Connect, folder: Path, on_executed: Advance, progress: Progress) -> None:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
@@ -48,6 +48,16 @@ def test_prompt_and_response_are_the_text_of_both(model: LanguageModel, response
     """No space comes in between, which would be one too many in front of an indented line."""
     ids = [*model.prompt_ids(PROMPT), *model.response_ids(response)]
     assert model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) == PROMPT + response
+
+
+def test_no_end_token_stands_between_prompt_and_response() -> None:
+    """Some tokenizers end every text with one."""
+    model = small.model()
+    wanted = model.prompt_ids(PROMPT)
+    end = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", model.end_id)])
+    model.tokenizer.backend_tokenizer.post_processor = end
+    assert model.tokenizer(PROMPT)["input_ids"][-1] == model.end_id
+    assert model.prompt_ids(PROMPT) == wanted
 
 
 @pytest.mark.parametrize("response", RESPONSES)
