@@ -80,7 +80,7 @@ def _check(options: argparse.Namespace, wanted: list[int]) -> None:
 def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
     from trainer import language_model, preflight
     from trainer.execution import sample_and_execute, serve
-    from trainer.prompts import prompt_of
+    from trainer.prompts import prompt_of, wants_whole
     from trainer.records import Request
     from trainer.sampling.assembly import transformers_sampler
     from trainer.tasks import read
@@ -97,7 +97,7 @@ def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
             task_id=task_id,
             prompt=prompt(problem),
             temperature=options.temperature,
-            whole=not problem.preamble,
+            whole=wants_whole(problem),
         )
         for task_id, problem in problems.items()
         for number in range(options.samples)

@@ -34,7 +34,7 @@ from trainer.language_model import LanguageModel
 from trainer.objectives.settings import Sft
 from trainer.orders import ALONE, Crew, Order, untrained
 from trainer.progress import Progress
-from trainer.prompts import Prompt, prompt_of
+from trainer.prompts import Prompt, prompt_of, wants_whole
 from trainer.recipe import Lora, Recipe, Training
 from trainer.recipe import Sft as SftSettings
 from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
@@ -300,7 +300,7 @@ class Pipeline:
                 task_id=task_id,
                 prompt=self._prompt(problem),
                 temperature=temperature,
-                whole=not problem.preamble,
+                whole=wants_whole(problem),
             )
             for task_id, problem in problems.items()
             for index, temperature in enumerate(temperatures)

@@ -32,6 +32,11 @@ def prompt_of(form: PromptForm, tokenizer: Any, key: str = "model.prompt") -> Pr
     return lambda problem: _chat(problem, tokenizer)
 
 
+def wants_whole(problem: Problem) -> bool:
+    """Whether a response states what is asked for by itself, and does not go on with a function that the task begins."""
+    return left_open(problem.preamble, function_name(problem.entry_point)) is None
+
+
 def instruction(problem: Problem) -> str:
     """The task as one message of a chat."""
     task = problem.prompt.strip()

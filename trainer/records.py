@@ -20,7 +20,7 @@ class Request:
     prompt: str
     temperature: float
     whole: bool = False
-    """Whether a whole program is wanted, where the task does not begin one."""
+    """Whether a whole program is wanted, where the task does not begin a function."""
     teacher: bool = False
     """Whether a teacher is asked."""
     sampled: bool = False

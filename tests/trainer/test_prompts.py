@@ -56,6 +56,8 @@ def adding_its_first_token(tokenizer):
         (),
         {
             "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "eos_token": tokenizer.eos_token,
             "__call__": lambda _, text: {"input_ids": [tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]},
         },
     )()

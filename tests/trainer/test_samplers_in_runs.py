@@ -62,6 +62,21 @@ def test_a_run_with_a_server(tmp_path: Path, changes: dict[str, Any]) -> None:
         assert {c["sampler"].split()[0] for c in candidates(folder, stage)} == {"transformers"}
 
 
+def test_a_task_that_begins_no_function_is_answered_by_a_whole_program(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Which the marks that end a function do not cut: servers are told others."""
+    whole = {"solution": "print(input())", "inputs": ["1\n"], "outputs": ["1\n"]}
+    lines = [{**whole, "task_id": f"stdin/{n}", "prompt": f"Write it {n} times.\n"} for n in range(6)]
+    write_lines(tmp_path / "stdin.jsonl", [*family.generate({"start": 6}, 0), *lines])
+    tasks = {"problems": str(tmp_path / "stdin.jsonl"), "train": 10, "held_out": 2}
+    marks = {"stop_at": ["function"], "stop_programs_at": ["program"]}
+    with serving(CompletionsServer(load(tmp_path / "model"))) as server:
+        sampling = {"sampler": "openai", "max_response_tokens": 4, "temperatures": (1.0,), **marks}
+        model, openai = {**changes["model"], "prompt": "completion"}, {"addresses": [server.address], "ask": "text"}
+        run_once(tmp_path, {**changes, "tasks": tasks, "model": model, "sampling": sampling, "openai": openai})
+    assert len(server.requests) == 10
+    assert all(body["stop"] == (["program"] if "Write it" in body["prompt"] else ["function"]) for body in server.requests)
+
+
 def test_every_sample_names_the_model_that_wrote_it(tmp_path: Path, changes: dict[str, Any]) -> None:
     """The hash of the folder from which it can be loaded again."""
     folder = run_once(tmp_path, changes)

@@ -46,7 +46,7 @@ class Sampling(Section):
     stop_at: Marks = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\nassert ", "\n#", "\n@", "\n```")
     """Where the task begins a function, a response ends before the first of these: what follows is not part of it."""
     stop_programs_at: Marks = ("\n```", "\nassert ")
-    """The same where the task begins nothing, and a response is a whole program."""
+    """The same where the task begins none (stdin programs, MBPP, LeetCode), and a response is a whole program."""
 
     def marks(self, request: Request) -> tuple[str, ...]:
         """What ends the response to a request."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from engine.client import Problem
 from trainer import language_model
 from trainer.language_model import LanguageModel
-from trainer.prompts import Prompt, instruction, prompt_of
+from trainer.prompts import Prompt, instruction, prompt_of, wants_whole
 from trainer.recipe import Recipe
 from trainer.records import Request
 from trainer.sampling.assembly import Samplers
@@ -38,7 +38,7 @@ class Teachers:
                 task_id=task_id,
                 prompt=self._prompt(problem),
                 temperature=self._settings.temperature,
-                whole=not problem.preamble,
+                whole=wants_whole(problem),
                 teacher=True,
             )
             for task_id, problem in problems.items()
