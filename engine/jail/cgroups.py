@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,9 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 _V1_CONTROLLERS = ("memory", "pids", "cpuacct")
 _V2_CONTROLLERS = ("memory", "pids")
 _EMPTYING_MS = 2000
+_MOST_STAYING, _STAYING_S = 64, 60.0
+"""How many groups may stay in the kernel after their end, since libraries that were read once should not be read anew for each
+slot; and after how many seconds one more may."""
 _SWAP_BYTES = 2 << 20
 """What memory with swap is bounded higher than memory: it is asked first, and version 1 counts no refusals of its."""
 
@@ -151,10 +154,20 @@ class EngineGroups:
             folder.mkdir(exist_ok=True)
             if hierarchy.version == 2:
                 (folder / "cgroup.subtree_control").write_text("".join(f"+{controller} " for controller in _V2_CONTROLLERS))
+        self._next_may_stay = 0.0
 
     def slot(self, number: int) -> "SlotGroup":
         """A new group for that slot; what an earlier one left is killed. Raises OSError."""
-        return SlotGroup(self._own.below(f"slot-{number}"))
+        return SlotGroup(self._own.below(f"slot-{number}"), self._may_stay)
+
+    def _may_stay(self) -> bool:
+        """Whether one more group may keep what it read of the host's files, and so stay in the kernel."""
+        now = time.monotonic()
+        next_may_stay = max(self._next_may_stay, now - _MOST_STAYING * _STAYING_S) + _STAYING_S
+        if next_may_stay > now:
+            return False
+        self._next_may_stay = next_may_stay
+        return True
 
     def close(self) -> None:
         """Remove what is left, slots included."""
@@ -165,9 +178,10 @@ class EngineGroups:
 class SlotGroup:
     """The group of one slot. Its files stay open: they are read for every program."""
 
-    def __init__(self, hierarchy: Hierarchy) -> None:
+    def __init__(self, hierarchy: Hierarchy, may_stay: Callable[[], bool] = lambda: True) -> None:
         self._hierarchy = hierarchy
         self._version = hierarchy.version
+        self._may_stay = may_stay
         for folder in hierarchy.folders.values():
             _remove(folder)
             folder.mkdir()
@@ -235,8 +249,9 @@ class SlotGroup:
         for fd in self._fds.values():
             if fd is not None:
                 os.close(fd)
+        may_stay = self._may_stay()
         for folder in self._hierarchy.folders.values():
-            _remove(folder)
+            _remove(folder, may_stay=may_stay)
 
 
 _NO_SWAP = {1: "memory.swappiness", 2: "memory.swap.max"}
@@ -274,8 +289,11 @@ def sweep(mounts: Mapping[str, Path] | None = None) -> list[str]:
     return sorted(dead)
 
 
-def _remove(folder: Path) -> None:
-    """Kill every process in a group and below, then remove it. Raises OSError where that takes too long."""
+def _remove(folder: Path, *, may_stay: bool = True) -> None:
+    """Kill every process in a group and below, then remove it. Raises OSError where that takes too long.
+
+    The kernel keeps a group that is gone for as long as it has pages that the group was the first to read.
+    """
     if not folder.is_dir():
         return
     for inner in [entry for entry in folder.iterdir() if entry.is_dir()]:
@@ -287,8 +305,8 @@ def _remove(folder: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 if pid > 0:  # 0 is a process of another pid namespace, and to kill it would mean us
                     os.kill(pid, 9)
-        if not pids:
-            _give_back_memory(folder)
+        if not pids and not may_stay:
+            _drop_pages(folder)
         try:
             folder.rmdir()
             return
@@ -300,8 +318,8 @@ def _remove(folder: Path) -> None:
         time.sleep(0.005)
 
 
-def _give_back_memory(folder: Path) -> None:
-    """Of files of the host that the group read first: the kernel would keep a group that is gone for as long as those pages."""
+def _drop_pages(folder: Path) -> None:
+    """Also those that others will have to read again."""
     with contextlib.suppress(OSError):  # not the folder of the memory controller, or some pages stay
         if (everything := folder / "memory.force_empty").exists():  # version 1
             everything.write_text("0")

@@ -49,6 +49,11 @@ _LEFT_BEHIND_BYTES = 32 << 20
 """What a slot may hold more than when it was new, such as libraries that were read: else it is of no further use."""
 
 
+_LEFT_TO_BLAME_BYTES = 4 << 20
+"""What the slot may hold more than when it was new for a program to be blamed for its memory where it was not ended for that:
+it may have met the limit by what others left, which the kernel then takes away."""
+
+
 class SlotBroken(Exception):
     """The slot did not do what slots do; it is of no further use."""
 
@@ -151,6 +156,8 @@ class Slot:
         self._last: tuple[str, Limits] | None = None
         self._programs_own_files = policy.cell_ids() is None
         self._baseline_bytes = 0
+        self._left_bytes = 0
+        self._given_bytes = 0
         self._readings = Readings(0, 0, 0, 0, 0)
 
     @classmethod
@@ -198,6 +205,7 @@ class Slot:
             if self._process.poll() is not None:  # a zygote that had not yet tied its life to it
                 raise EOFError("nsjail is gone")
             self.version = str(json.loads(answer)["ready"])
+            self._last = None  # who comes first need not be like a rehearsal
         except (OSError, EOFError, ValueError, KeyError, SlotBroken) as error:
             raise JailUnavailable(
                 f"a jail did not start ({type(error).__name__}; nsjail's exit code: {self._process.poll()});"
@@ -206,6 +214,7 @@ class Slot:
         if self._group is not None:
             self._readings = self._group.read()
             self._baseline_bytes = self._readings.memory_bytes
+            self._left_bytes = 0
 
     async def run(self, order: Order) -> Account:
         """Run a program. Cancelling this ends the program first. Raises SlotBroken."""
@@ -263,13 +272,21 @@ class Slot:
             self._control.send(CANCEL)
             await self._answer(_OBEY_S)
             self.broken = False
-            if self._group is not None:
-                self._readings = self._group.read()
+            self._read_group()
         except (OSError, EOFError):
             self.broken = True
 
+    def _read_group(self) -> None:
+        """What was counted, and what is left of programs: with too much of it the slot is of no further use."""
+        if self._group is not None:
+            self._readings = self._group.read()
+            self._left_bytes = self._readings.memory_bytes - self._baseline_bytes - self._memory_of_files()
+            if self._baseline_bytes:  # it is warm
+                self.broken |= self._left_bytes > _LEFT_BEHIND_BYTES
+
     def _prepare(self, order: Order) -> None:
         inputs = {"work": order.work, "stdin": order.stdin, "tests": order.tests}
+        self._given_bytes = sum(map(len, inputs.values()))
         for name, fd in self._fds.items():
             os.ftruncate(fd, 0)
             data = memoryview(inputs.get(name, b""))
@@ -285,15 +302,14 @@ class Slot:
 
     def _account(self, message: bytes, order: Order) -> Account:
         candidate, *rest = [ProcessAccount.unpacked(*numbers) for numbers in PROCESS.iter_unpack(message)]
-        before, after = self._readings, self._group.read() if self._group is not None else self._readings
-        self._readings = after
+        before, left_before = self._readings, self._left_bytes
+        self._read_group()
+        after = self._readings
         oom_killed, refused = after.oom_kills > before.oom_kills, after.memory_refusals > before.memory_refusals
-        peak = after.peak_memory_bytes - self._baseline_bytes if self._group is not None else candidate.max_rss_bytes
         stdout, stdout_bytes = self._read("stdout", order.limits.output_bytes)
         stderr, stderr_bytes = self._read("stderr", order.limits.output_bytes)
         report, report_bytes = self._read("report", report_bound(order.limits))
-        if self._baseline_bytes:  # it is warm
-            self.broken |= after.memory_bytes - self._baseline_bytes - self._memory_of_files() > _LEFT_BEHIND_BYTES
+        peak = after.peak_memory_bytes - self._baseline_bytes if self._group is not None else candidate.max_rss_bytes
         return Account(
             candidate=candidate,
             examiner=rest[0] if rest else None,
@@ -306,9 +322,9 @@ class Slot:
             findings=self._read("findings", FINDINGS_BYTES)[0] if order.tests else b"",
             oom_killed=oom_killed and refused,
             host_out_of_memory=oom_killed and not refused,
-            memory_refused=refused,
+            memory_refused=refused and left_before < _LEFT_TO_BLAME_BYTES,
             forks_refused=after.refused_forks > before.refused_forks,
-            peak_memory_bytes=max(0, peak),
+            peak_memory_bytes=max(0, peak - max(0, left_before)),
         )
 
     def _read(self, name: str, bound: int) -> tuple[bytes, int]:
@@ -317,7 +333,8 @@ class Slot:
         return os.pread(self._fds[name], min(size, bound), 0) if size else b"", size
 
     def _memory_of_files(self) -> int:
-        return sum(os.fstat(fd).st_blocks for fd in self._fds.values()) * 512
+        """What programs wrote: the engine's own writing is in the engine's account."""
+        return max(0, sum(os.fstat(fd).st_blocks for fd in self._fds.values()) * 512 - self._given_bytes)
 
     async def close(self) -> None:
         """End the jail and everything in it, and remove its group."""

@@ -395,6 +395,24 @@ def test_closing_removes_slots_too(hierarchy):
 
 
 @pytest.mark.jail
+@pytest.mark.parametrize("before", [0, 64])
+def test_where_many_groups_end_they_take_what_they_read_with_them(groups, tmp_path, before):
+    """The kernel keeps a group for as long as such pages; few may stay, so that libraries are not read anew for each slot."""
+    for _ in range(before):
+        groups.slot(0).close()
+    group, file = groups.slot(0), tmp_path / "read"
+    with inside(group, f"file = open({str(file)!r}, 'wb', 0)\nfile.write(bytes(1 << 20))\nos.fsync(file)\n{STAY}") as process:
+        assert said(process) == "here"
+    group.close()
+    with file.open("rb") as again:
+        try:
+            is_there = os.preadv(again.fileno(), [bytearray(1 << 20)], 0, os.RWF_NOWAIT) > 0
+        except BlockingIOError:
+            is_there = False
+    assert is_there is (before == 0)
+
+
+@pytest.mark.jail
 def test_engines_of_one_process_do_not_touch_each_other(hierarchy, groups):
     """The second one begins and ends while somebody is in a slot of the first one."""
     with inside(groups.slot(0)) as process:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,25 @@ def test_the_time_of_a_program_is_its_own(jails):
     after = [jails.run("pass").cpu_time_ms for _ in range(4)]
     assert burnt.cpu_time_ms > 450
     assert max(after) < 100
+
+
+def test_what_a_program_had_the_kernel_remember_is_not_blamed_on_the_next(jails):
+    """Names that were looked up in vain stay in the slot's account: who meets his limit by them is out of time, not of memory."""
+    looks = """
+import os, sys
+folder = sys.stdin.readline().strip()
+for number in range(140_000):
+    try:
+        os.stat(f"/usr/lib/{folder}-{number}")
+    except OSError:
+        pass
+"""
+    works = "data = bytearray(105 << 20)\nfor page in range(0, len(data), 4096):\n    data[page] = 1\nwhile True:\n    pass\n"
+    for _ in range(2):
+        jobs = [Job(id=name, program=looks, stdin=os.urandom(8).hex().encode(), limits=LIMITS) for name in "ab"]
+        assert {report.verdict for report in jails.run_all(jobs)} == {Verdict.FINISHED}
+        jobs = [Job(id=name, program=works, limits=replace(LIMITS, cpu_time_ms=500)) for name in "ab"]
+        assert {report.verdict for report in jails.run_all(jobs)} == {Verdict.TIME_LIMIT}
 
 
 def test_the_same_program_has_the_same_verdict_idle_and_overloaded(jails):
