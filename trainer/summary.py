@@ -64,7 +64,7 @@ def hints(summary: dict[str, Any], max_response_tokens: int) -> list[str]:
 
 
 def _table(*columns: str) -> Table:
-    result = Table(box=SIMPLE_HEAD, pad_edge=False)
+    result = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))  # fits into 80 columns
     for number, column in enumerate(columns):
         result.add_column(column, justify="right" if number else "left", no_wrap=True)
     return result

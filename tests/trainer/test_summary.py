@@ -1,8 +1,10 @@
 """The table of a run: a column for each level, and for candidates that the token limit cut off."""
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from trainer.summary import hints, tables
 
@@ -37,3 +39,13 @@ def test_the_cure_is_named_where_most_are_cut_off(cut_off: int, count: int) -> N
     found = hints(summary(passed=5, cut_off=cut_off), 80)
     assert len(found) == count
     assert all("raise sampling.max_response_tokens" in hint for hint in found)
+
+
+def test_the_tables_fit_into_a_terminal() -> None:
+    """Of 80 columns, with every column there is and large numbers in them."""
+    result = summary(passed=5, cut_off=3, time_limit=2)
+    seconds = dict.fromkeys(("samples", "model", "evaluation", "tasks"), 12345.6)
+    result["rounds"][0] |= {"pairs": 68_000, "active": 1.0, "programs": 680_000, "programs_per_second": 1234, "seconds": seconds}
+    console = Console(width=80, file=io.StringIO())
+    console.print(*tables(result))
+    assert "…" not in console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO
