@@ -29,6 +29,7 @@ class Seen:
         self._peer = peer
         self._answers: dict[tuple[object, ...], str] = {}
         self._items: dict[int, _Items] = {}
+        self._lengths: dict[int, int] = {}
         self._window = 0
 
     def forget(self) -> None:
@@ -37,6 +38,7 @@ class Seen:
 
     def _forget_items(self) -> None:
         self._items.clear()
+        self._lengths.clear()
         self._window += 1
 
     def look(self, op: str, proxy: Proxy, *more: Any) -> Any:
@@ -51,6 +53,10 @@ class Seen:
             key = (op, id(proxy), *((type(item), item) for item in more))
             form = self._form(answer)
             self._compare(op, self._answers.setdefault(key, form), form)
+        if op == "len" and type(answer) is int:
+            shrinks = self._lengths.setdefault(id(proxy), answer) != answer
+            self._lengths[id(proxy)] = 0 if shrinks else answer
+            self._count(id(proxy))
         return answer
 
     def next(self, items: "_Items") -> Any:
@@ -68,7 +74,7 @@ class Seen:
     def _watched(self, proxy: Proxy, source: object) -> "_Items":
         last = self._items.get(id(proxy))
         if last is None or last.source is not source:  # else it goes on where it was
-            last = self._items[id(proxy)] = _Items(self, self._window, source, last.seen if last else [])
+            last = self._items[id(proxy)] = _Items(self, self._window, id(proxy), source, last.seen if last else [])
         return last
 
     def _note(self, items: "_Items", form: str) -> None:
@@ -77,6 +83,14 @@ class Seen:
         if items.index == len(items.seen):
             items.seen.append(form)
         self._compare("iter", items.seen[items.index], form)
+        self._count(items.owner)
+
+    def _count(self, owner: int) -> None:
+        """An object may hold things several times and show each once, but it has no more items than it says."""
+        items, length = self._items.get(owner), self._lengths.get(owner)
+        if items and length:  # 0: it gave them away
+            count = len(items.seen) - (items.seen[-1:] == [_END])
+            self.differing = self.differing or ("len" if count > length else "")
 
     def _compare(self, op: str, before: str, now: str) -> None:
         if before != now:
@@ -91,8 +105,9 @@ class Seen:
 class _Items:
     """An iterator of the program's, `source`, that is watched; `seen` is what those of its object gave in that `window`."""
 
-    def __init__(self, watching: Seen, window: int, source: object, seen: list[str]) -> None:
+    def __init__(self, watching: Seen, window: int, owner: int, source: object, seen: list[str]) -> None:
         self.window = window
+        self.owner = owner
         self.source = source
         self.seen = seen
         self.index = 0
