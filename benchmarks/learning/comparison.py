@@ -46,7 +46,7 @@ OBJECTIVES = ("rrtf", "sft", "raft", "ssd", "rrhf", "dpo", "dpo-ft", "grpo", "rl
 ITERATED = ("rrtf", "sft", "rrhf", "dpo-ft")
 SEEDS = (11, 12, 13, 14, 15)
 TUNING_SEED = 10
-RATES = (1.5e-4, 5e-4, 1.5e-3)
+RATES = (1.5e-5, 5e-5, 1.5e-4, 5e-4, 1.5e-3, 5e-3)
 
 
 def base_recipe(start: int, train: int, held_out: int) -> Recipe:
