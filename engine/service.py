@@ -20,7 +20,7 @@ The service is in one of three states: starting (refuses), serving, draining (re
 import asyncio
 import logging
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -40,6 +40,9 @@ _PLENTY_PER_SLOT = 4
 _LARGE_TOGETHER_BYTES, _LARGE_RETRY_MS = 512 * MIB, 1_000
 """What the large requests of all clients may have together, since each takes a multiple of its size in memory for as long as it
 waits and runs; when to come back."""
+_UNREAD_TOGETHER_BYTES, _UNREAD_RETRY_MS = 512 * MIB, 1_000
+"""What the outputs in all responses may have together that clients have not taken yet; when to run a program again whose response
+has no room any more."""
 _PLACE_BYTES = 2 * MIB
 """What a request and the outputs of its program may hold of the engine's memory for each place that it takes."""
 
@@ -59,7 +62,8 @@ class ExecutionService(pb_grpc.ExecutionServicer):
     """The servicer.
 
     `stream_window` is the most requests of one stream under way at once, `gather_ms` the longest that a response is held back,
-    `large_together_bytes` what all large requests under way may have together.
+    `large_together_bytes` what all large requests under way may have together, `unread_together_bytes` what all outputs may that
+    clients have not taken.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         stream_window: int,
         gather_ms: float = 20,
         large_together_bytes: int = _LARGE_TOGETHER_BYTES,
+        unread_together_bytes: int = _UNREAD_TOGETHER_BYTES,
     ) -> None:
         self._executor = executor
         self._description = description
@@ -77,6 +82,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         self._gather_ms = gather_ms
         self._refusing: EngineError | None = Starting()
         self._large_room_bytes = large_together_bytes
+        self._unread_room_bytes = unread_together_bytes
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -102,7 +108,10 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             try:
                 request, client = await _read(message, pb.ExecuteRequest), context.peer()
                 job_id, size = request.id, request.ByteSize()
-                return await self.execute(self.accept(request, size, client), size, client)
+                response, held_bytes = await self.execute(self.accept(request, size, client), size, client)
+                if held_bytes:
+                    context.add_done_callback(cast(Any, lambda _: self.let_go(held_bytes)))
+                return response
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
                 await _abort(context, _refusal(job_id, error))
 
@@ -138,16 +147,32 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             raise Busy(retry_after_ms=_LARGE_RETRY_MS)
         return request
 
-    async def execute(self, accepted: Job | pb.ExecuteRequest, size: int, client: str) -> pb.ExecuteResponse:
-        """The response to what was accepted, of a request that had that size. Raises what Execute answers instead."""
+    async def execute(self, accepted: Job | pb.ExecuteRequest, size: int, client: str) -> tuple[pb.ExecuteResponse, int]:
+        """The response to what was accepted, of a request that had that size, and what to `let_go` of once it is written.
+
+        Raises what Execute answers instead.
+        """
         large_bytes = size if size >= wire.LARGE_BYTES else 0
         self._large_room_bytes -= large_bytes
         try:
             if not isinstance(accepted, Job):
                 accepted = await asyncio.to_thread(wire.job_from_request, accepted, self._description)
-            return wire.response_from_report(await self._executor.execute(accepted, client))
+            report = await self._executor.execute(accepted, client)
         finally:
             self._large_room_bytes += large_bytes
+        return wire.response_from_report(report), self._hold(report)
+
+    def _hold(self, report: Report) -> int:
+        """The bytes of its outputs, which have room until they are let go. Raises Busy."""
+        held_bytes = len(report.stdout) + len(report.stderr)
+        if held_bytes > self._unread_room_bytes:
+            raise Busy(retry_after_ms=_UNREAD_RETRY_MS)
+        self._unread_room_bytes -= held_bytes
+        return held_bytes
+
+    def let_go(self, held_bytes: int) -> None:
+        """A response with so much was written, or will never be."""
+        self._unread_room_bytes += held_bytes
 
     def outputs_of(self, request: pb.ExecuteRequest) -> int:
         """How many bytes of outputs the response may have."""
@@ -191,6 +216,7 @@ class _Stream:
         self._window = asyncio.Semaphore(window)
         self._plenty = plenty
         self._under_way: dict[str, int] = {}  # the places that each id takes
+        self._held_bytes: dict[str, int] = {}
         self._programs: dict[str, asyncio.Task[None]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._reading = True
@@ -211,6 +237,7 @@ class _Stream:
             self.is_cut_off = True
         finally:
             self._outbox.close()
+            self._service.let_go(sum(self._held_bytes.values()))
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         """To the end, or to what ends the stream: then programs end, and the writer by itself, since no write can be cut off."""
@@ -259,7 +286,7 @@ class _Stream:
 
     async def _execute(self, job_id: str, accepted: Job | pb.ExecuteRequest, size: int) -> None:
         try:
-            response = await self._service.execute(accepted, size, self._client)
+            response, self._held_bytes[job_id] = await self._service.execute(accepted, size, self._client)
         except Exception as error:  # noqa: BLE001  # the edge, as above
             response = wire.response_from_refusal(job_id, _refusal(job_id, error))
         self._answer(response)
@@ -272,7 +299,11 @@ class _Stream:
         while self._reading or self._under_way:
             if group := await self._outbox.group():
                 places = sum(self._under_way.pop(response.id) for response in group)
-                await self._context.write(pb.ExecuteStreamResponse(responses=group))
+                held_bytes = sum(self._held_bytes.pop(response.id, 0) for response in group)
+                try:
+                    await self._context.write(pb.ExecuteStreamResponse(responses=group))
+                finally:
+                    self._service.let_go(held_bytes)
                 for _ in range(places):
                     self._window.release()
 

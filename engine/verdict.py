@@ -21,6 +21,8 @@ _BY_TIME = ("cpu", "wall")
 """Limits of a few milliseconds can be over before the program began."""
 _LONGEST_WORD = 1 << 17
 """In bytes: far more than a traceback of the length that a candidate reports."""
+_LONGEST_FINDINGS = 1 << 20
+"""As well: more than a hundred failures with all that an examiner notes of each. Test code may write there what it likes."""
 _MOST_TESTS = (1 << 31) - 2
 """A report can count one more."""
 _FAILURE_PARTS = 5
@@ -145,7 +147,7 @@ def _findings(account: Account) -> tuple[dict[str, Any], int, int]:
     if passed + failed > _MOST_TESTS:
         return {}, 0, 0
     try:
-        findings = json.loads(account.findings[COUNTERS.size :] or b"{}")
+        findings = json.loads(account.findings[COUNTERS.size : _LONGEST_FINDINGS] or b"{}")
     except (ValueError, RecursionError):
         findings = {}
     return findings if type(findings) is dict and _is_sound(findings, passed, failed) else {}, passed, failed

@@ -28,6 +28,7 @@ _EMPTYING_MS = 2000
 _MOST_STAYING, _STAYING_S = 64, 60.0
 """How many groups may stay in the kernel after their end, since libraries that were read once should not be read anew for each
 slot; and after how many seconds one more may."""
+_MOST_KERNEL_BYTES = 4 << 20
 _SWAP_BYTES = 2 << 20
 """What memory with swap is bounded higher than memory: it is asked first, and version 1 counts no refusals of its."""
 
@@ -249,9 +250,17 @@ class SlotGroup:
         for fd in self._fds.values():
             if fd is not None:
                 os.close(fd)
-        may_stay = self._may_stay()
+        may_stay = self._kernel_bytes() < _MOST_KERNEL_BYTES and self._may_stay()
         for folder in self._hierarchy.folders.values():
             _remove(folder, may_stay=may_stay)
+
+    def _kernel_bytes(self) -> int:
+        """What the kernel itself holds for the group, such as names that were looked up: it would stay, in nobody's account."""
+        with contextlib.suppress(OSError):
+            if self._version == 1:
+                return int((self._memory / "memory.kmem.usage_in_bytes").read_text())
+            return _field((self._memory / "memory.stat").read_bytes(), b"slab_reclaimable")
+        return 0
 
 
 _NO_SWAP = {1: "memory.swappiness", 2: "memory.swap.max"}

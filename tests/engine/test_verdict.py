@@ -385,6 +385,12 @@ def test_who_left_before_the_examiner_was_ended_for_a_limit_left_early(why):
     assert (left.outcome.verdict, left.outcome.cause.kind) == (Verdict.RUNTIME_ERROR, CauseKind.CANDIDATE)
 
 
+def test_findings_of_any_length_are_read_in_part():
+    """Test code may write there itself, and reading sixty megabytes takes seconds."""
+    long = COUNTERS.pack(9, 0) + b'{"state": "done", "failures": []' + b" " * (1 << 20) + b"}"
+    assert examined(findings=long).outcome.verdict is not Verdict.PASSED
+
+
 @pytest.mark.parametrize("left_over", [b"", b"{", b"\xff" * 100, b'{"state": "done"'])
 @pytest.mark.parametrize("examiner", [{}, {"status": -9}, {"status": 99, "entered_ns": 0}])
 def test_findings_cut_off_never_pass(left_over, examiner):
