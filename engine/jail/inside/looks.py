@@ -30,10 +30,12 @@ class Seen:
         self._answers: dict[tuple[object, ...], str] = {}
         self._items: dict[int, _Items] = {}
         self._lengths: dict[int, int] = {}
+        self._arrays: dict[tuple[object, ...], str] = {}
         self._window = 0
 
     def forget(self) -> None:
         self._answers.clear()
+        self._arrays.clear()
         self._forget_items()
 
     def _forget_items(self) -> None:
@@ -58,6 +60,18 @@ class Seen:
             self._lengths[id(proxy)] = 0 if shrinks else answer
             self._count(id(proxy))
         return answer
+
+    def array_method(self, proxy: Proxy) -> Callable[..., Any]:
+        """An object's `__array__`, by which numpy looks at it. Raises AttributeError where it has none."""
+        method = self._ask("getattr", proxy, "__array__")
+
+        def as_array(*args: object, **kwargs: object) -> Any:
+            array = self._ask("call", method, *args, **kwargs)
+            form = self._form(array)
+            self._compare("array", self._arrays.setdefault((id(proxy), repr((args, kwargs))), form), form)
+            return array
+
+        return as_array
 
     def next(self, items: "_Items") -> Any:
         """Raises what the program raises, StopIteration at the end."""
