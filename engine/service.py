@@ -40,6 +40,8 @@ _PLENTY_PER_SLOT = 4
 _LARGE_TOGETHER_BYTES, _LARGE_RETRY_MS = 512 * MIB, 1_000
 """What the large requests of all clients may have together, since each takes a multiple of its size in memory for as long as it
 waits and runs; when to come back."""
+_LONG_VALUES_BYTES = 16 << 10
+"""From what size on values take long to read: a millisecond for each kilobyte where they are small."""
 _UNREAD_TOGETHER_BYTES, _UNREAD_RETRY_MS = 512 * MIB, 1_000
 """What the outputs in all responses may have together that clients have not taken yet; when to run a program again whose response
 has no room any more."""
@@ -141,11 +143,10 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         if self._refusing is not None:
             raise self._refusing
         self._executor.admit(client)  # before anything is spent on the request: refusing has to be cheap
-        if size < wire.LARGE_BYTES:
-            return wire.job_from_request(request, self._description)
-        if size > self._large_room_bytes:
+        if size >= wire.LARGE_BYTES and size > self._large_room_bytes:
             raise Busy(retry_after_ms=_LARGE_RETRY_MS)
-        return request
+        is_quick = size < (_LONG_VALUES_BYTES if request.HasField("function_tests") else wire.LARGE_BYTES)
+        return wire.job_from_request(request, self._description) if is_quick else request
 
     async def execute(self, accepted: Job | pb.ExecuteRequest, size: int, client: str) -> tuple[pb.ExecuteResponse, int]:
         """The response to what was accepted, of a request that had that size, and what to `let_go` of once it is written.

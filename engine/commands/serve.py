@@ -18,6 +18,9 @@ from engine.deduplication import Deduplication
 from engine.server import Stop
 from engine.server import serve as serve_until_stopped
 
+_SWITCH_S = 0.001
+"""How long a thread that reads or compares much may keep the one that serves from going on; Python's own is five times that."""
+
 
 class LogLevel(StrEnum):
     DEBUG = "debug"
@@ -46,6 +49,7 @@ def serve(
     python -m engine serve --config engine.toml --log-level warning
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    sys.setswitchinterval(_SWITCH_S)
     asyncio.run(_serve(EngineConfig.load(config, listen=listen, slots=slots), stop_with_stdin))
 
 
