@@ -43,7 +43,7 @@ _RUN_LATER = 0x20 | 0x80 | 0x200
 """Flags of the code of generators, coroutines and asynchronous generators."""
 _ASKING = 4
 """Frames from here to whoever asks for an attribute of a proxy."""
-_RERAISE = opcode.opmap["RERAISE"]
+_RERAISE, _RAISE = opcode.opmap["RERAISE"], opcode.opmap["RAISE_VARARGS"]
 _NO_THREAD = "can't start new thread"
 _OPEN = frozenset({*ALONE, *BETWEEN, "bool", "str", "repr", "format", "copy", "deepcopy"}) - {"isinstance"}
 """What operators and built-in functions do with an object."""
@@ -154,8 +154,11 @@ class ExaminerSide(Conversation):
             return self._seen.array_method(args[0])
         if op in LOOKS:
             return self._seen.look(op, *args)
-        self._seen.forget()
-        return self._request(op, *args, **kwargs)
+        self._seen.begin_change()
+        try:
+            return self._request(op, *args, **kwargs)
+        finally:
+            self._seen.end_change()
 
     def _request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         self.delegated |= op in BETWEEN
@@ -218,7 +221,9 @@ def _was_caught(trace: types.TracebackType | None) -> bool:
     if trace is None or trace.tb_frame.f_code.co_filename in _OWN_FILES:
         return False
     frame = trace.tb_frame
-    return frame.f_lasti != trace.tb_lasti and frame.f_code.co_code[frame.f_lasti] != _RERAISE
+    operation, argument = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
+    raises_again = operation == _RERAISE or (operation == _RAISE and argument == 0)
+    return frame.f_lasti != trace.tb_lasti and not raises_again
 
 
 def _is_open(target: object) -> bool:

@@ -31,12 +31,22 @@ class Seen:
         self._items: dict[int, _Items] = {}
         self._lengths: dict[int, int] = {}
         self._arrays: dict[tuple[object, ...], str] = {}
+        self._changes: list[None] = []
         self._window = 0
 
     def forget(self) -> None:
         self._answers.clear()
         self._arrays.clear()
         self._forget_items()
+
+    def begin_change(self) -> None:
+        """The program does something else from here on; what other threads of the tests see meanwhile may differ."""
+        self._changes.append(None)
+        self.forget()
+
+    def end_change(self) -> None:
+        self.forget()
+        self._changes.pop()
 
     def _forget_items(self) -> None:
         self._items.clear()
@@ -45,9 +55,12 @@ class Seen:
 
     def look(self, op: str, proxy: Proxy, *more: Any) -> Any:
         """Raises what the program raises."""
+        window = self._window
         answer = self._ask(op, proxy, *more)
         if op == "iter":
             return answer if answer is proxy else self._watched(proxy, answer)  # its own iterator is looked at once
+        if window != self._window or self._changes:
+            return answer
         if op == "getitem":
             self._answers = {key: seen for key, seen in self._answers.items() if key[0] == op}
             self._forget_items()
@@ -92,7 +105,7 @@ class Seen:
         return last
 
     def _note(self, items: "_Items", form: str) -> None:
-        if items.window != self._window:  # it was made before
+        if items.window != self._window or self._changes:
             return
         if items.index == len(items.seen):
             items.seen.append(form)
