@@ -28,7 +28,7 @@ FORBIDDEN = {
         "open_by_handle_at": 304, "pidfd_getfd": 438, "clone3": 435, "fsopen": 430, "open_tree": 428, "reboot": 169,
         "sendmsg": 46, "sendmmsg": 307, "tee": 276, "membarrier": 324, "pkey_alloc": 330, "futex_waitv": 449,
         "seccomp": 317, "inotify_init1": 294, "fanotify_init": 300, "timerfd_create": 283, "signalfd": 282, "signalfd4": 289,
-        "openat2": 437,
+        "openat2": 437, "timer_create": 222,
     },
     "aarch64": {
         "ptrace": 117, "process_vm_readv": 270, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41,
@@ -37,6 +37,7 @@ FORBIDDEN = {
         "clock_settime": 112, "open_by_handle_at": 265, "pidfd_getfd": 438, "clone3": 435, "fsopen": 430, "open_tree": 428,
         "sendmsg": 211, "sendmmsg": 269, "tee": 77, "membarrier": 283, "pkey_alloc": 289, "futex_waitv": 449,
         "seccomp": 277, "inotify_init1": 26, "fanotify_init": 262, "timerfd_create": 85, "signalfd4": 74, "openat2": 437,
+        "timer_create": 107,
     },
 }  # fmt: skip
 
