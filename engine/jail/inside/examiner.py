@@ -154,6 +154,8 @@ class ExaminerSide(Conversation):
             return self._seen.array_method(args[0])
         if op in LOOKS:
             return self._seen.look(op, *args)
+        if op == "next" and self._seen.is_read(args[0]):
+            return self._seen.next_of_its_own(args[0])
         self._seen.begin_change()
         try:
             return self._request(op, *args, **kwargs)

@@ -29,6 +29,7 @@ class Seen:
         self._peer = peer
         self._answers: dict[tuple[object, ...], str] = {}
         self._items: dict[int, _Items] = {}
+        self._passes: dict[int, _Passes] = {}
         self._lengths: dict[int, int] = {}
         self._arrays: dict[tuple[object, ...], str] = {}
         self._changes: list[None] = []
@@ -37,6 +38,7 @@ class Seen:
     def forget(self) -> None:
         self._answers.clear()
         self._arrays.clear()
+        self._passes.clear()
         self._forget_items()
 
     def begin_change(self) -> None:
@@ -58,7 +60,7 @@ class Seen:
         window = self._window
         answer = self._ask(op, proxy, *more)
         if op == "iter":
-            return answer if answer is proxy else self._watched(proxy, answer)  # its own iterator is looked at once
+            return self._begun(proxy) if answer is proxy else self._watched(proxy, answer)
         if window != self._window or self._changes:
             return answer
         if op == "getitem":
@@ -97,6 +99,27 @@ class Seen:
         self._note(items, self._form(item))
         items.index += 1
         return item
+
+    def is_read(self, proxy: Proxy) -> bool:
+        """Whether its next item is one of those that it gives as its own iterator."""
+        return id(proxy) in self._passes
+
+    def next_of_its_own(self, proxy: Proxy) -> Any:
+        """As `next`."""
+        self._answers.clear()
+        passes = self._passes.get(id(proxy), _Passes())
+        try:
+            item = self._ask("next", proxy)
+        except StopIteration:
+            passes.note(_END)
+            raise
+        if not passes.note(self._form(item)) and self._passes.get(id(proxy)) is passes and not self._changes:
+            self.differing = self.differing or "next"
+        return item
+
+    def _begun(self, proxy: Proxy) -> Proxy:
+        self._passes.setdefault(id(proxy), _Passes()).index = 0
+        return proxy
 
     def _watched(self, proxy: Proxy, source: object) -> "_Items":
         last = self._items.get(id(proxy))
@@ -145,6 +168,26 @@ class _Items:
 
     def __next__(self) -> Any:
         return self._watching.next(self)
+
+
+class _Passes:
+    """What an object that is its own iterator gave. It may go on where it was, or begin again: not do neither."""
+
+    def __init__(self) -> None:
+        self.index = 0
+        self._seen: list[str] = []
+        self._has_ended = False
+        self._goes_on = self._begins_again = True
+
+    def note(self, form: str) -> bool:
+        """Whether that may come next."""
+        self._goes_on &= form == _END or not self._has_ended
+        self._has_ended |= form == _END
+        if self.index == len(self._seen):
+            self._seen.append(form)
+        self._begins_again &= self._seen[self.index] == form
+        self.index += form != _END
+        return self._goes_on or self._begins_again
 
 
 class _Objects:
