@@ -74,6 +74,8 @@ class Seen:
             shrinks = self._lengths.setdefault(id(proxy), answer) != answer
             self._lengths[id(proxy)] = 0 if shrinks else answer
             self._count(id(proxy))
+            if (passes := self._passes.get(id(proxy))) is not None:
+                passes.measured_at = passes.index
         return answer
 
     def array_method(self, proxy: Proxy) -> Callable[..., Any]:
@@ -113,12 +115,16 @@ class Seen:
         except StopIteration:
             passes.note(_END)
             raise
-        if not passes.note(self._form(item)) and self._passes.get(id(proxy)) is passes and not self._changes:
+        fits = passes.note(self._form(item)) and passes.index - passes.measured_at <= (
+            self._lengths.get(id(proxy)) or passes.index
+        )
+        if not fits and self._passes.get(id(proxy)) is passes and not self._changes:
             self.differing = self.differing or "next"
         return item
 
     def _begun(self, proxy: Proxy) -> Proxy:
-        self._passes.setdefault(id(proxy), _Passes()).index = 0
+        passes = self._passes.setdefault(id(proxy), _Passes())
+        passes.index = passes.measured_at = 0
         return proxy
 
     def _watched(self, proxy: Proxy, source: object) -> "_Items":
@@ -175,6 +181,8 @@ class _Passes:
 
     def __init__(self) -> None:
         self.index = 0
+        self.measured_at = 0
+        """The index when the object last told its length."""
         self._seen: list[str] = []
         self._has_ended = False
         self._goes_on = self._begins_again = True
