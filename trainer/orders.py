@@ -64,14 +64,20 @@ def lead_or_follow(recipe: Recipe) -> Iterator[Crew | None]:
     processes = _together(recipe)
     if processes.rank:
         _follow(recipe, processes)
+        processes.leave()
         yield None
         return
     try:
         yield Crew(processes)
     except TrainerError:  # anything else ends this process, and the launcher the others
-        processes.tell(None)
+        _dismiss(processes)
         raise
+    _dismiss(processes)
+
+
+def _dismiss(processes: Together) -> None:
     processes.tell(None)
+    processes.leave()
 
 
 def _together(recipe: Recipe) -> Together:

@@ -124,6 +124,10 @@ class Together:
         told: Item = items[0]
         return told
 
+    def leave(self) -> None:
+        """The last call, in every process: a thread of gloo's that is there when the interpreter ends can abort it."""
+        torch.distributed.destroy_process_group()
+
 
 def is_several() -> bool:
     """Whether a launcher started more than this process."""

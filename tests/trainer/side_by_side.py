@@ -90,6 +90,8 @@ def main() -> None:
         found["rrtf, bfloat16"] = outcome(Rrtf(), launched(how, "bfloat16"), precision="bfloat16")
     if processes.rank == 0:
         torch.save(found, Path(folder) / f"{how}-{processes.size}.pt")
+    if isinstance(processes, Together):
+        processes.leave()
 
 
 if __name__ == "__main__":

@@ -4,13 +4,18 @@ import importlib.util
 import logging
 import os
 import signal
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+
+import psutil
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from trainer.errors import SamplerError
 from trainer.sampling.settings import Ray
 
 _STORE_BYTES = 80 << 20
 """Of a cluster of our own: requests and candidates are small, and weights are read from files."""
+_STARTS = 3
 
 
 def check(settings: Ray, section: str) -> None:
@@ -31,15 +36,41 @@ def connect(settings: Ray) -> bool:
 
     if ray.is_initialized():
         return False
-    own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    init = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"address": settings.address} if settings.address else own))
-    except Exception as error:  # Ray raises bare ones where a node is not up in time
+        if settings.address:
+            init(address=settings.address)
+        else:
+            begin(partial(init, address="local", include_dashboard=False, object_store_memory=_STORE_BYTES))
+    except Exception as error:  # bare ones, too
         raise SamplerError(_without_cluster(settings.address, reason(error))) from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
     return True
+
+
+def begin(start: Callable[[], object]) -> None:
+    """Starts a cluster of our own; anew where a node does not come up: once in dozens of times one dies before its first word.
+
+    Ray says so half a minute later, and leaves behind what it has started by then.
+    """
+    for attempt in Retrying(stop=stop_after_attempt(_STARTS), retry=retry_if_exception(_is_late), reraise=True):
+        before = set(psutil.Process().children())
+        with attempt:
+            try:
+                start()
+            except Exception:
+                left = [process for process in psutil.Process().children() if process not in before]
+                for process in left:
+                    process.kill()
+                psutil.wait_procs(left)
+                raise
+
+
+def _is_late(error: BaseException) -> bool:
+    """Ray raises a bare exception where a node is not up in time."""
+    return type(error) is Exception
 
 
 def _without_cluster(address: str, why: str) -> str:

@@ -18,7 +18,7 @@ from trainer.main import run
 from trainer.recipe import Recipe
 from trainer.records import read_lines
 from trainer.run_folder import open_run
-from trainer.sampling.cluster import connect
+from trainer.sampling.cluster import begin, connect
 from trainer.sampling.settings import Ray
 from trainer.screen import Screen
 
@@ -58,6 +58,37 @@ def test_a_cluster_that_does_not_start_is_explained(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RAY_TMPDIR", "/proc/nothing")
     with pytest.raises(SamplerError, match=r"no cluster could be started .*'/proc/nothing'.*ray start --head"):
         connect(Ray())
+
+
+def test_a_node_that_is_not_up_in_time_is_started_anew() -> None:
+    """What the first start has left behind is ended."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        started.append(subprocess.Popen(["/bin/sleep", "infinity"]))
+        if len(started) == 1:
+            raise Exception("timed out")  # as Ray does
+
+    begin(start)
+    first, second = started
+    assert not Path(f"/proc/{first.pid}").exists()
+    assert second.poll() is None
+    second.kill()
+    for process in started:
+        process.wait()
+
+
+def test_what_starting_anew_does_not_cure_is_raised_at_once() -> None:
+    """A setting that cannot be, for example."""
+    starts: list[None] = []
+
+    def start() -> None:
+        starts.append(None)
+        raise ValueError("no such folder")
+
+    with pytest.raises(ValueError, match="no such folder"):
+        begin(start)
+    assert len(starts) == 1
 
 
 def processes_of(session: int) -> dict[int, str]:
