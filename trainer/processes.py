@@ -89,7 +89,7 @@ class Together:
         self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
         self._scorer: torch.nn.Module | None = None
-        self._talk = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+        self._talk: Any = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
     def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         self._scorer, prepared = self._accelerator.prepare(scorer_of(model), optimizer)
@@ -125,8 +125,12 @@ class Together:
         return told
 
     def leave(self) -> None:
-        """The last call, in every process: a thread of gloo's that is there when the interpreter ends can abort it."""
-        torch.distributed.destroy_process_group()
+        """The last call, in every process. Until then a thread of gloo's may still hold what was said last.
+
+        Where it lets go of that only after the interpreter has ended, it takes the process with it (SIGABRT).
+        """
+        self._talk = None
+        torch.distributed.destroy_process_group()  # waits for the threads, once nobody refers to their group
 
 
 def is_several() -> bool:
