@@ -47,6 +47,10 @@ def connect(settings: Ray) -> bool:
         raise SamplerError(_without_cluster(settings.address, reason(error))) from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
+    if not settings.address and not _has_room(settings):  # nor will it ever; a cluster may get another node
+        explanation = room(settings)
+        disconnect()
+        raise SamplerError(f"ray: no replica can be made on this machine: {explanation}")
     return True
 
 
@@ -86,6 +90,14 @@ def disconnect() -> None:
     import ray
 
     ray.shutdown()
+
+
+def _has_room(settings: Ray) -> bool:
+    """For one replica."""
+    import ray
+
+    has = ray.cluster_resources()
+    return bool(settings.cpus <= has.get("CPU", 0) and settings.gpus <= has.get("GPU", 0))
 
 
 def room(settings: Ray) -> str:

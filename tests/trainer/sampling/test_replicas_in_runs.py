@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from rich.console import Console
 
 from tests.trainer import small
@@ -58,6 +59,13 @@ def test_a_cluster_that_does_not_start_is_explained(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RAY_TMPDIR", "/proc/nothing")
     with pytest.raises(SamplerError, match=r"no cluster could be started .*'/proc/nothing'.*ray start --head"):
         connect(Ray())
+
+
+def test_a_machine_without_room_for_a_replica_is_explained_at_once() -> None:
+    """Nothing can join a cluster that was started for the run alone; Ray ends."""
+    with pytest.raises(SamplerError, match=r"no replica can be made on this machine: .* each of 2 replicas takes 1000 with 0"):
+        connect(Ray(cpus=1000))
+    assert not ray.is_initialized()
 
 
 def test_a_node_that_is_not_up_in_time_is_started_anew() -> None:
