@@ -80,8 +80,7 @@ def _check(options: argparse.Namespace, wanted: list[int]) -> None:
 def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
     from trainer import language_model, preflight
     from trainer.execution import sample_and_execute, serve
-    from trainer.prompts import prompt_of, wants_whole
-    from trainer.records import Request
+    from trainer.prompts import prompt_of, requests_for
     from trainer.sampling.assembly import transformers_sampler
     from trainer.tasks import read
 
@@ -91,17 +90,7 @@ def _outcomes(options: argparse.Namespace, screen: Screen) -> list[Outcome]:
     prompt = prompt_of(options.prompt, tokenizer)
     key = "--max-response-tokens"
     preflight.check_prompts(list(problems.values()), tokenizer, options.max_response_tokens, context, key, prompt=prompt)
-    requests = [
-        Request(
-            id=f"{task_id}#{number}",
-            task_id=task_id,
-            prompt=prompt(problem),
-            temperature=options.temperature,
-            whole=wants_whole(problem),
-        )
-        for task_id, problem in problems.items()
-        for number in range(options.samples)
-    ]
+    requests = requests_for(problems, prompt, [options.temperature] * options.samples, "evaluate")
     model = language_model.load(options.model, options.dtype, options.device)
     settings = Sampling(top_p=options.top_p, max_response_tokens=options.max_response_tokens, batch_rows=options.batch_rows)
     sampler = transformers_sampler(options.model, model, settings, options.seed, "evaluate")

@@ -34,7 +34,7 @@ from trainer.language_model import LanguageModel
 from trainer.objectives.settings import Sft
 from trainer.orders import ALONE, Crew, Order, untrained
 from trainer.progress import Progress
-from trainer.prompts import Prompt, prompt_of, wants_whole
+from trainer.prompts import Prompt, prompt_of, requests_for
 from trainer.recipe import Lora, Recipe, Training
 from trainer.recipe import Sft as SftSettings
 from trainer.records import Outcome, RankedTask, Request, read_outcomes, read_ranked, write_lines
@@ -294,17 +294,7 @@ class Pipeline:
         progress: Progress,
         open_scorer: OpenScorer | None = None,
     ) -> list[Outcome]:
-        requests = [
-            Request(
-                id=f"{stage}/{task_id}/{index}",
-                task_id=task_id,
-                prompt=self._prompt(problem),
-                temperature=temperature,
-                whole=wants_whole(problem),
-            )
-            for task_id, problem in problems.items()
-            for index, temperature in enumerate(temperatures)
-        ]
+        requests = requests_for(problems, self._prompt, temperatures, stage)
         sampler = self._samplers.of_model(self._model_path(number), lambda: self._model(number), stage)
         return self._execute(sampler, requests, problems, progress, open_scorer)
 

@@ -5,12 +5,13 @@ docstring    the paper's: the docstring in triple quotes, a line break, the sign
 chat         the model's own chat template around the prompt, and the beginning of an answer: a fence and the preamble
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.client import Problem
 from trainer.errors import ModelError
 from trainer.grafting import Function, function_name, left_open
+from trainer.records import Request
 from trainer.sampling.settings import PromptForm
 
 type Prompt = Callable[[Problem], str]
@@ -32,7 +33,20 @@ def prompt_of(form: PromptForm, tokenizer: Any, key: str = "model.prompt") -> Pr
     return lambda problem: _chat(problem, tokenizer)
 
 
-def wants_whole(problem: Problem) -> bool:
+def requests_for(
+    problems: Mapping[str, Problem], prompt: Prompt, temperatures: Sequence[float], stage: str, *, of_teacher: bool = False
+) -> list[Request]:
+    """What a model is asked in a stage: each problem once at each of the temperatures, one problem after the other."""
+    found = []
+    for task_id, problem in problems.items():
+        asked, whole = prompt(problem), _wants_whole(problem)
+        for number, temperature in enumerate(temperatures):
+            id_ = f"{stage}/{task_id}/{number}"
+            found.append(Request(id=id_, task_id=task_id, prompt=asked, temperature=temperature, whole=whole, teacher=of_teacher))
+    return found
+
+
+def _wants_whole(problem: Problem) -> bool:
     """Whether a response states what is asked for by itself, and does not go on with a function that the task begins."""
     return left_open(problem.preamble, function_name(problem.entry_point)) is None
 

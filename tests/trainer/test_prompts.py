@@ -6,7 +6,7 @@ from engine.client import AssertTests, Problem
 from tests.trainer import small
 from trainer import language_model
 from trainer.errors import ModelError
-from trainer.prompts import docstring_first, prompt_of
+from trainer.prompts import docstring_first, prompt_of, requests_for
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 
@@ -67,3 +67,15 @@ def test_a_tokenizer_without_a_template_is_refused() -> None:
     """In one line that names the setting."""
     with pytest.raises(ModelError, match=r"model\.prompt: the tokenizer has no chat template"):
         prompt_of("chat", small.model().tokenizer)
+
+
+def test_each_problem_is_asked_at_each_temperature() -> None:
+    """One after the other; only what leaves a function open wants less than a whole program."""
+    problems = {"a": problem("def add(a, b):\n"), "b": problem("Write add.", preamble="")}
+    asked = requests_for(problems, prompt_of("completion", None), [0.0, 1.0], "round-1")
+    assert [(request.id, request.temperature, request.whole) for request in asked] == [
+        ("round-1/a/0", 0.0, False),
+        ("round-1/a/1", 1.0, False),
+        ("round-1/b/0", 0.0, True),
+        ("round-1/b/1", 1.0, True),
+    ]

@@ -7,7 +7,7 @@ from functools import cached_property
 from engine.client import Problem
 from trainer import language_model
 from trainer.language_model import LanguageModel
-from trainer.prompts import Prompt, instruction, prompt_of, wants_whole
+from trainer.prompts import Prompt, instruction, prompt_of, requests_for
 from trainer.recipe import Recipe
 from trainer.records import Request
 from trainer.sampling.assembly import Samplers
@@ -32,18 +32,8 @@ class Teachers:
 
     def requests(self, problems: Mapping[str, Problem], stage: str) -> list[Request]:
         """What the teacher model is asked."""
-        return [
-            Request(
-                id=f"{stage}/{task_id}/{number}",
-                task_id=task_id,
-                prompt=self._prompt(problem),
-                temperature=self._settings.temperature,
-                whole=wants_whole(problem),
-                teacher=True,
-            )
-            for task_id, problem in problems.items()
-            for number in range(self._settings.samples)
-        ]
+        temperatures = [self._settings.temperature] * self._settings.samples
+        return requests_for(problems, self._prompt, temperatures, stage, of_teacher=True)
 
     def sampler(self, stage: str) -> Sampler:
         """What samples from it."""
