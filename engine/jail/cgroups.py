@@ -1,10 +1,14 @@
 """One cgroup per slot, of version 1 or 2: bounds and measures memory, processes and CPU time of everything in it.
 
+It also gives each slot one share of the cores, where the kernel does not share them out by session.
+
 An engine owns one folder, named after its process, in each hierarchy; each slot has a folder in there. Nothing is
 shared between slots. An engine that was killed leaves empty folders: the next one to start sweeps them.
 
-    version 1    <mount of memory, pids, cpuacct>/<the engine's own cgroup>/rrtf-engine-<pid>-<start>-<pid namespace>-<n>/slot-<n>
-    version 2    <mount>/<a group whose controllers can be handed on>/rrtf-engine-<pid>-<start>-<pid namespace>-<n>/slot-<n>
+    version 1    <mounts of memory, pids, cpuacct, cpu>/<the engine's own cgroup>/<the engine's folder>/slot-<n>
+    version 2    <mount>/<a group whose controllers can be handed on>/<the engine's folder>/slot-<n>
+
+where the folder is rrtf-engine-<pid>-<start>-<pid namespace>-<n>.
 
 `find_hierarchy` says what this host has; where nothing can be had it says why, and the engine falls back to resource limits.
 """
@@ -13,17 +17,20 @@ import contextlib
 import errno
 import itertools
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.jail.mounts import host_mounts, mounts_in
+
 PREFIX = "rrtf-engine-"
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 _V1_CONTROLLERS = ("memory", "pids", "cpuacct")
 _V2_CONTROLLERS = ("memory", "pids")
+_AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
+_SHARES = {1: "cpu.shares", 2: "cpu.weight"}
+_ONE_SHARE, _MOST_SHARES = {1: 1024, 2: 100}, {1: 262_144, 2: 10_000}
 _EMPTYING_MS = 2000
 _MOST_STAYING, _STAYING_S = 64, 60.0
 """How many groups may stay in the kernel after their end, since libraries that were read once should not be read anew for each
@@ -59,12 +66,16 @@ class Hierarchy:
 
 def find_hierarchy(mounts: Mapping[str, Path] | None = None, own: Mapping[str, str] | None = None) -> Hierarchy | str:
     """Where this process may make groups, or why it may not. `mounts` and `own` are by controller, read from /proc by default."""
-    mounts = read_mounts(Path("/proc/self/mounts").read_text()) if mounts is None else mounts
+    mounts = read_mounts(host_mounts()) if mounts is None else mounts
     own = read_own_groups(Path("/proc/self/cgroup").read_text()) if own is None else own
     if all(controller in mounts for controller in _V1_CONTROLLERS):
         folders = {controller: _nested(mounts[controller], own.get(controller, "/")) for controller in _V1_CONTROLLERS}
         found = Hierarchy(1, folders)
-        return found if _can_make_groups(found) else f"no permission to make groups in {folders['memory']}"
+        if not _can_make_groups(found):
+            return f"no permission to make groups in {folders['memory']}"
+        cpu = {"cpu": _nested(mounts["cpu"], own.get("cpu", "/"))} if "cpu" in mounts else {}
+        wanted = any(map(_needs_shares, cpu.values())) and _can_make_groups(Hierarchy(1, cpu))
+        return Hierarchy(1, folders | cpu) if wanted else found
     if "" not in mounts:
         return "no cgroup file system is mounted"
     reasons = []
@@ -88,13 +99,11 @@ def read_own_groups(text: str) -> dict[str, str]:
 def read_mounts(text: str) -> dict[str, Path]:
     """Where each controller is mounted, from /proc/self/mounts; version 2 has the empty name."""
     mounts: dict[str, Path] = {}
-    for line in text.splitlines():
-        _, target, kind, options, *_ = line.split()
-        target = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), target)
-        if kind == "cgroup":
-            mounts.update({option: Path(target) for option in options.split(",")})
-        elif kind == "cgroup2":
-            mounts[""] = Path(target)
+    for mount in mounts_in(text):
+        if mount.kind == "cgroup":
+            mounts.update(dict.fromkeys(mount.options, mount.point))
+        elif mount.kind == "cgroup2":
+            mounts[""] = mount.point
     return mounts
 
 
@@ -102,6 +111,30 @@ def _nested(mount: Path, own: str) -> Path:
     """The process's own group below a mount; the mount itself where a namespace or container hides it."""
     folder = mount / own.lstrip("/")
     return folder if folder.is_dir() else mount
+
+
+def _needs_shares(folder: Path, version: int = 1) -> bool:
+    """Whether a crowd of processes would take as many shares of the cores as it has members.
+
+    In the root group the kernel may give each session, and so each program, one share; in no other group does it.
+    """
+    try:
+        shares = folder / _SHARES[version]
+        shares.write_text(shares.read_text())  # which the root group refuses, or does not have
+        return True
+    except OSError:
+        return _read_or_empty(_AUTOGROUP).strip() != "1"
+
+
+def _read_or_empty(file: Path) -> str:
+    with contextlib.suppress(OSError):
+        return file.read_text()
+    return ""
+
+
+def _hand_on(folder: Path, controllers: Iterable[str]) -> None:
+    """Let groups below use those. Raises OSError."""
+    (folder / "cgroup.subtree_control").write_text("".join(f"+{controller} " for controller in controllers))
 
 
 def _can_make_groups(hierarchy: Hierarchy) -> bool:
@@ -125,17 +158,19 @@ def _hand_on_controllers(folder: Path) -> str | None:
     missing = [controller for controller in _V2_CONTROLLERS if controller not in offered]
     if missing:
         return f"{folder} does not offer the controllers {' and '.join(missing)}"
-    switches = "".join(f"+{controller} " for controller in _V2_CONTROLLERS)
     try:
         with contextlib.suppress(OSError):
-            (folder / "cgroup.subtree_control").write_text(switches)
+            _hand_on(folder, _V2_CONTROLLERS)
         if not set(_V2_CONTROLLERS) <= set((folder / "cgroup.subtree_control").read_text().split()):
             if (folder / "cgroup.procs").read_text().split() != [str(os.getpid())]:
                 return f"{folder} holds other processes, so it cannot hand its controllers on"
             leaf = folder / f"{PREFIX}self"
             leaf.mkdir(exist_ok=True)
             (leaf / "cgroup.procs").write_text(str(os.getpid()))
-            (folder / "cgroup.subtree_control").write_text(switches)
+            _hand_on(folder, _V2_CONTROLLERS)
+        if "cpu" in offered and _needs_shares(folder, version=2):
+            with contextlib.suppress(OSError):
+                _hand_on(folder, ["cpu"])
         probe = Hierarchy(2, {"memory": folder})
         return None if _can_make_groups(probe) else f"no permission to make groups in {folder}"
     except OSError as error:
@@ -154,12 +189,24 @@ class EngineGroups:
         for folder in self._own.folders.values():
             folder.mkdir(exist_ok=True)
             if hierarchy.version == 2:
-                (folder / "cgroup.subtree_control").write_text("".join(f"+{controller} " for controller in _V2_CONTROLLERS))
+                offered = _read_or_empty(folder / "cgroup.controllers").split()
+                _hand_on(folder, [*_V2_CONTROLLERS, *({"cpu"} & set(offered))])
         self._next_may_stay = 0.0
+        self._slots = 0
 
     def slot(self, number: int) -> "SlotGroup":
         """A new group for that slot; what an earlier one left is killed. Raises OSError."""
+        self._weigh(number + 1)
         return SlotGroup(self._own.below(f"slot-{number}"), self._may_stay)
+
+    def _weigh(self, slots: int) -> None:
+        """One share for each slot, against whoever else is on the host."""
+        self._slots = max(self._slots, slots)
+        version = self._own.version
+        shares = min(self._slots * _ONE_SHARE[version], _MOST_SHARES[version])
+        for folder in self._own.folders.values():
+            if (file := folder / _SHARES[version]).exists():
+                file.write_text(str(shares))
 
     def _may_stay(self) -> bool:
         """Whether one more group may keep what it read of the host's files, and so stay in the kernel."""
@@ -241,6 +288,14 @@ class SlotGroup:
             peak_memory_bytes=max(now, _number(self._fds["peak"])),
         )
 
+    def kernel_bytes(self) -> int:
+        """What the kernel itself holds for the group, such as names that were looked up: it would stay, in nobody's account."""
+        with contextlib.suppress(OSError):
+            if self._version == 1:
+                return int((self._memory / "memory.kmem.usage_in_bytes").read_text())
+            return _field((self._memory / "memory.stat").read_bytes(), b"slab_reclaimable")
+        return 0
+
     def processes(self) -> int:
         """How many processes and threads are in the slot now."""
         return int((self._pids / "pids.current").read_text())
@@ -250,17 +305,9 @@ class SlotGroup:
         for fd in self._fds.values():
             if fd is not None:
                 os.close(fd)
-        may_stay = self._kernel_bytes() < _MOST_KERNEL_BYTES and self._may_stay()
+        may_stay = self.kernel_bytes() < _MOST_KERNEL_BYTES and self._may_stay()
         for folder in self._hierarchy.folders.values():
             _remove(folder, may_stay=may_stay)
-
-    def _kernel_bytes(self) -> int:
-        """What the kernel itself holds for the group, such as names that were looked up: it would stay, in nobody's account."""
-        with contextlib.suppress(OSError):
-            if self._version == 1:
-                return int((self._memory / "memory.kmem.usage_in_bytes").read_text())
-            return _field((self._memory / "memory.stat").read_bytes(), b"slab_reclaimable")
-        return 0
 
 
 _NO_SWAP = {1: "memory.swappiness", 2: "memory.swap.max"}
@@ -284,7 +331,7 @@ def sweep(mounts: Mapping[str, Path] | None = None) -> list[str]:
     What cannot be removed, such as another user's, stays for somebody who can. So does what belongs to another pid namespace,
     such as another container's: who lives there cannot be told from here.
     """
-    mounts = read_mounts(Path("/proc/self/mounts").read_text()) if mounts is None else mounts
+    mounts = read_mounts(host_mounts()) if mounts is None else mounts
     dead = set()
     for mount in set(mounts.values()):
         for folder, inner, _ in mount.walk():

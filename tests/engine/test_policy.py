@@ -1,6 +1,7 @@
 """What a jail is given: nothing to write to, no id of the host's, the interpreter's own folders."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -71,6 +72,28 @@ def test_mounts_do_not_hide_each_other(config):
         assert not any(place.is_relative_to(later) for later in places[number + 1 :]), place
 
 
+def test_what_the_host_has_mounted_below_is_bound_by_itself(tmp_path):
+    """Else it comes along as it is, and can be written to: of two in one place, only once, and nothing of what lies beside."""
+    inner, beside = tmp_path / "lib" / "an inner", tmp_path / "library"
+    for folder in (inner, beside):
+        folder.mkdir(parents=True)
+    lines = (
+        f"tmpfs {str(point).replace(' ', chr(92) + '040')} tmpfs rw 0 0\n" for point in (inner, inner, beside, inner / "none")
+    )
+    [nested] = policy._nested([policy._bind(tmp_path / "lib", "/lib")], "".join(lines))
+    assert (nested.src, nested.dst, nested.is_bind, nested.rw) == (str(inner), "/lib/an inner", True, False)
+    assert nested.nosuid
+    assert nested.nodev
+
+
+def test_of_a_prefix_that_others_share_only_what_is_an_interpreters_is_mounted(tmp_path, monkeypatch):
+    """Such as ~/.local, which holds keys and letters as well."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("lib", "share"):
+        (tmp_path / ".local" / folder).mkdir(parents=True)
+    assert folders(tmp_path, python_in(tmp_path / ".local"), base=tmp_path / ".local") == {".local/bin", ".local/lib"}
+
+
 def test_links_lead_to_what_is_mounted(config):
     places = {mount.dst for mount in config.mount if not mount.is_symlink}
     for mount in config.mount:
@@ -98,6 +121,13 @@ def test_as_root_only_the_zygote_is_root(slot):
         int(policy._id_map(0, other, privileged=True)[1].outside_id) + n for other in range(1024) if other != slot for n in (0, 1)
     }
     assert not others & {first, first + 1}
+
+
+def test_engines_on_one_host_have_other_ids():
+    """What one engine's programs take of what the kernel counts by user is not missing in another engine's."""
+    program = "from engine.jail import policy; print(policy._id_map(0, 0, privileged=True)[1].outside_id)"
+    ids = {subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout for _ in range(3)}
+    assert len(ids) == 3
 
 
 def test_as_an_ordinary_user_there_is_that_user_and_no_root():
