@@ -47,8 +47,9 @@ _FILE_MODE = 0o666
 """Of memory files; as an ordinary user, programs own them and may change it."""
 _LEFT_BEHIND_BYTES = 32 << 20
 """What a slot may hold more than when it was new, such as libraries that were read: else it is of no further use."""
-
-
+_LEFT_IN_KERNEL_BYTES = 4 << 20
+"""How much of that may be the kernel's own, such as names that were looked up: what it takes to be rid of them, a hundred
+milliseconds for 32 MB, is in the account of the program that meets its memory limit next."""
 _LEFT_TO_BLAME_BYTES = 4 << 20
 """What the slot may hold more than when it was new for a program to be blamed for its memory where it was not ended for that:
 it may have met the limit by what others left, which the kernel then takes away."""
@@ -155,7 +156,7 @@ class Slot:
         self.broken = False
         self._last: tuple[str, Limits] | None = None
         self._programs_own_files = policy.cell_ids() is None
-        self._baseline_bytes = 0
+        self._baseline_bytes = self._baseline_kernel_bytes = 0
         self._left_bytes = 0
         self._given_bytes = 0
         self._readings = Readings(0, 0, 0, 0, 0)
@@ -214,6 +215,7 @@ class Slot:
         if self._group is not None:
             self._readings = self._group.read()
             self._baseline_bytes = self._readings.memory_bytes
+            self._baseline_kernel_bytes = self._group.kernel_bytes()
             self._left_bytes = 0
 
     async def run(self, order: Order) -> Account:
@@ -282,7 +284,13 @@ class Slot:
             self._readings = self._group.read()
             self._left_bytes = self._readings.memory_bytes - self._baseline_bytes - self._memory_of_files()
             if self._baseline_bytes:  # it is warm
-                self.broken |= self._left_bytes > _LEFT_BEHIND_BYTES
+                self.broken |= self._left_bytes > _LEFT_BEHIND_BYTES or self._left_in_kernel(self._group)
+
+    def _left_in_kernel(self, group: SlotGroup) -> bool:
+        """Asked only where so much is left at all."""
+        if self._left_bytes <= _LEFT_IN_KERNEL_BYTES:
+            return False
+        return group.kernel_bytes() - self._baseline_kernel_bytes > _LEFT_IN_KERNEL_BYTES
 
     def _prepare(self, order: Order) -> None:
         inputs = {"work": order.work, "stdin": order.stdin, "tests": order.tests}

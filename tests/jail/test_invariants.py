@@ -109,6 +109,17 @@ LEAVES = {
         "import sys, math; print('left' in sys.modules or math.pi == 3)",
     ),
     "environment": ("import os; os.environ['LEFT'] = '1'", "import os; print('LEFT' in os.environ)"),
+    "the zygote's looks at it": (
+        "import time\nwhile time.process_time() < 0.12: pass",
+        (
+            "import os, re, signal\nchild = os.fork() or signal.pause()\nfound = []\n"
+            "with open(f'/proc/{child}/maps') as maps, open(f'/proc/{child}/mem', 'rb', 0) as memory:\n"
+            "    for line in maps:\n        place, mode = line.split()[:2]\n"
+            "        if 'w' in mode:\n            begin, end = (int(edge, 16) for edge in place.split('-'))\n"
+            "            memory.seek(begin)\n            found += re.findall(rb'\\d{6,} \\d+ \\d+\\n', memory.read(end - begin))\n"
+            "os.kill(child, 9)\nprint(bool(found))"
+        ),
+    ),
     "flags of its stdin": (
         "import fcntl, os; fcntl.fcntl(0, fcntl.F_SETFL, os.O_APPEND | os.O_NONBLOCK)",
         "import fcntl, os; print(bool(fcntl.fcntl(0, fcntl.F_GETFL) & os.O_APPEND))",

@@ -120,7 +120,7 @@ class Armed(NamedTuple):
 class Zygote:
     """Carries out orders, one after the other."""
 
-    def __init__(self, control: socket.socket, fds: dict[str, int], bars: Bars, meter: CpuMeter) -> None:
+    def __init__(self, control: socket.socket, fds: dict[str, int], bars: Bars, meter: CpuMeter, delays: RunDelays) -> None:
         self._control = control
         self._fds = fds
         self._bars = bars
@@ -131,6 +131,7 @@ class Zygote:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._bounded = [fds[name] for name in _BOUNDED]
+        self._delays = delays
         self._armed: Armed | None = None
 
     def rehearse(self, orders: int) -> None:
@@ -252,7 +253,6 @@ class Zygote:
         for pidfd in alive:
             self._poll.register(pidfd, select.POLLIN)
         look_ns = min(_LOOK_NS, order["limits"]["cpu_time_ms"] * 1_000_000)
-        delays: RunDelays | None = None
         while alive:
             for fd, _ in self._poll.poll(max(1, look_ns // 1_000_000)):
                 if fd in alive:
@@ -263,8 +263,8 @@ class Zygote:
                 else:
                     _kill_all(processes, "cancelled")
             if alive:
-                delays = delays or RunDelays()
-                look_ns = self._look(processes, order, started_ns, delays)
+                look_ns = self._look(processes, order, started_ns)
+        self._delays.forget()
 
     def _reopened(self, name: str) -> int:
         """The memory file with a position, flags, locks and an owner that no other cell has or leaves behind.
@@ -282,14 +282,13 @@ class Zygote:
     def _over_bounds(self, bounds: list[int]) -> bool:
         return any(os.fstat(fd).st_size > most for fd, most in zip(self._bounded, bounds, strict=True))
 
-    def _look(self, processes: list[Process], order: dict[str, Any], started_ns: int, delays: RunDelays) -> int:
+    def _look(self, processes: list[Process], order: dict[str, Any], started_ns: int) -> int:
         """Kill what is over a limit; returns how long in ns nothing can go over one."""
         (first, *rest), limits = processes, order["limits"]
         elapsed_ns = time.monotonic_ns() - started_ns
         cpu_left_ns = int(limits["cpu_time_ms"]) * 1_000_000 - self._net_cpu_ns(first, self._meter.used_ns(*processes))
         wall_ns = int(limits["wall_time_ms"]) * 1_000_000
-        waited_ns = min(delays.total_ns(elapsed_ns), _MOST_WAITS * wall_ns)
-        wall_left_ns = wall_ns + waited_ns - elapsed_ns
+        wall_left_ns = self._delays.wall_left_ns(elapsed_ns, wall_ns, _MOST_WAITS * wall_ns)
         if rest and rest[0].status is not None and time.monotonic_ns() - rest[0].ended_ns > _PARTING_NS:
             first.kill("done")
         if cpu_left_ns < 0:
@@ -333,7 +332,8 @@ def main(fds: dict[str, int]) -> None:
         importlib.import_module(name)
     slot_filter, cell_filter = map(Filter, settings["filters"])
     bars = Bars(slot_filter, cell_filter, settings["ids"], landlock(), settings["limit_by_rlimits"])
-    zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"]))
+    proc = os.open("/proc", os.O_RDONLY)
+    zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"], proc), RunDelays(proc))
     bar_for_good(bars)
     candidate.settle()
     candidate.rehearse()
