@@ -28,6 +28,7 @@ from google.protobuf.message import Message
 from engine import wire
 from engine.errors import BadJob, Busy, Draining, EngineError, Starting
 from engine.records import MIB, Description, Job, Report
+from engine.turns import Turns
 from protos.execution.v1 import execution_pb2 as pb
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 
@@ -45,6 +46,8 @@ _LONG_VALUES_BYTES = 16 << 10
 _UNREAD_TOGETHER_BYTES, _UNREAD_RETRY_MS = 512 * MIB, 1_000
 """What the outputs in all responses may have together that clients have not taken yet; when to run a program again whose response
 has no room any more."""
+_THREADS = 2
+"""That read what takes long, and as many for requests below a megabyte, which do not wait for those above."""
 _PLACE_BYTES = 2 * MIB
 """What a request and the outputs of its program may hold of the engine's memory for each place that it takes."""
 
@@ -85,6 +88,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         self._refusing: EngineError | None = Starting()
         self._large_room_bytes = large_together_bytes
         self._unread_room_bytes = unread_together_bytes
+        self._large, self._medium = Turns(_THREADS), Turns(_THREADS)
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -108,7 +112,10 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         with _Call(self):
             job_id = ""
             try:
-                request, client = await _read(message, pb.ExecuteRequest), context.peer()
+                client = context.peer()
+                if isinstance(message, bytes):
+                    self._check_large(len(message))
+                request = await self.read(message, pb.ExecuteRequest, client)
                 job_id, size = request.id, request.ByteSize()
                 response, held_bytes = await self.execute(self.accept(request, size, client), size, client)
                 if held_bytes:
@@ -138,13 +145,30 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             await _abort(context, wire.refusal_of(self._refusing))
         return wire.message_from_description(self._description)
 
+    async def read[M: Message](self, message: M | bytes | None, kind: type[M], client: str) -> M:
+        """What a client sent, aside where that takes long. Raises BadJob."""
+        if message is None:
+            raise BadJob(wire.UNREADABLE)
+        if not isinstance(message, bytes):
+            return message
+        size = len(message)
+        self._large_room_bytes -= size
+        try:
+            return await self._large.do(client, wire.read_large, message, kind)
+        finally:
+            self._large_room_bytes += size
+
+    def _check_large(self, size: int) -> None:
+        """Raises Busy where there is no room for a request of that size."""
+        if size >= wire.LARGE_BYTES and size > self._large_room_bytes:
+            raise Busy(retry_after_ms=_LARGE_RETRY_MS)
+
     def accept(self, request: pb.ExecuteRequest, size: int, client: str) -> Job | pb.ExecuteRequest:
         """The job a request asks for; the request where that takes long to read. Raises what Execute answers instead."""
         if self._refusing is not None:
             raise self._refusing
         self._executor.admit(client)  # before anything is spent on the request: refusing has to be cheap
-        if size >= wire.LARGE_BYTES and size > self._large_room_bytes:
-            raise Busy(retry_after_ms=_LARGE_RETRY_MS)
+        self._check_large(size)
         is_quick = size < (_LONG_VALUES_BYTES if request.HasField("function_tests") else wire.LARGE_BYTES)
         return wire.job_from_request(request, self._description) if is_quick else request
 
@@ -157,7 +181,8 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         self._large_room_bytes -= large_bytes
         try:
             if not isinstance(accepted, Job):
-                accepted = await asyncio.to_thread(wire.job_from_request, accepted, self._description)
+                threads = self._large if large_bytes else self._medium
+                accepted = await threads.do(client, wire.job_from_request, accepted, self._description)
             report = await self._executor.execute(accepted, client)
         finally:
             self._large_room_bytes += large_bytes
@@ -256,7 +281,7 @@ class _Stream:
             message = await self._context.read()
             if message is grpc.aio.EOF:
                 return
-            for request in (await _read(message, pb.ExecuteStreamRequest)).requests:
+            for request in (await self._service.read(message, pb.ExecuteStreamRequest, self._client)).requests:
                 size = request.ByteSize()
                 places = max(1, min(self._places, (size + self._service.outputs_of(request)) // _PLACE_BYTES))
                 for _ in range(places):
@@ -307,13 +332,6 @@ class _Stream:
                     self._service.let_go(held_bytes)
                 for _ in range(places):
                     self._window.release()
-
-
-async def _read[M: Message](message: M | bytes | None, kind: type[M]) -> M:
-    """What a client sent, aside where that takes long. Raises BadJob."""
-    if message is None:
-        raise BadJob(wire.UNREADABLE)
-    return await asyncio.to_thread(wire.read_large, message, kind) if isinstance(message, bytes) else message
 
 
 def _refusal(job_id: str, error: Exception) -> wire.Refusal:
