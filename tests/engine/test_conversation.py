@@ -226,12 +226,32 @@ def test_what_both_sides_hold_stays_the_same_on_both(steps):
         pair.close()
 
 
-def test_a_result_does_not_change_once_it_was_given(pair):
-    """Else a program could mend an answer when it hears what comes next."""
+def test_a_result_that_the_program_goes_on_changing_changes(pair):
+    """As beside the tests: else a program that yields one list again and again seems to yield many."""
     got = pair.asked
+    pair.module.asked.append([1])
+    pair.identity(0)
+    assert got == [[1]]
+    pair.module.asked[0].append(2)
+    pair.identity(0)
+    assert got == [[1, 2]]
+
+
+def test_what_a_function_of_the_tests_kept_changes_with_the_program(pair):
+    kept: list[object] = []
+    pair.doing("x = [1]; result = call(x); x.append(2)", call=kept.append)
+    pair.identity(0)
+    assert kept == [[1, 2]]
+
+
+def test_what_has_grown_large_is_not_followed(pair):
+    """Each message would tell all of it."""
+    got = pair.asked
+    pair.module.asked.extend(range(5_000))
+    pair.identity(0)
     pair.module.asked.append(1)
     pair.identity(0)
-    assert got == []
+    assert len(got) == 5_000
 
 
 def test_what_nobody_holds_any_more_is_not_followed(pair):

@@ -1,10 +1,9 @@
-"""Data that both sides hold on to: what the program kept of what it was handed, and what it showed of what it keeps.
+"""Data that both sides hold on to: what one kept of what it was handed, and what it showed of what it keeps.
 
-Data crosses as a copy. Where the program goes on holding the original, the two would drift apart, and tests would not notice that
-a class changes the list that it was given, or lets them change its own. So the candidate finds out what is still held when a call
-is over, both sides give it the next number, and every later message first tells what has changed in it. What the tests change
-counts always. What the program changes counts in what it was handed only: a result is not to change once it was given. The last
-few are followed, and none that is large.
+Data crosses as a copy. Where a side goes on holding the original, the two would drift apart, and tests would not notice that
+a class changes the list that it was given, lets them change its own, or yields one list again and again. So whoever answers a
+call finds out what is still held when it is over, both sides give it the next number, and every later message first tells what
+has changed in it. The last few are followed, and none that is large.
 """
 
 import collections
@@ -28,13 +27,10 @@ class _Alias:
     """What a row of it begins with."""
     seen: list[Any]
     """How it looked when the two sides last agreed."""
-    told: bool
-    """Whether this side tells what it changes; `heard`: whether the other side may."""
-    heard: bool
 
 
 class Aliases:
-    """Those of one side. `known` are the rows of those that cross as the same object from now on: of what this side tells."""
+    """Those of one side. `known` are their rows: they cross as the same object from now on."""
 
     def __init__(self) -> None:
         self.known: dict[int, Row] = {}
@@ -43,18 +39,16 @@ class Aliases:
         self._shown: collections.deque[int] = collections.deque(maxlen=_SHOWN)
         self._next = 0
 
-    def follow(self, item: Any, row: Row, *, handed: bool, told: bool, heard: bool) -> None:
+    def follow(self, item: Any, row: Row, *, handed: bool) -> None:
         """Raises Malformed for what cannot change."""
         if row[0] not in MUTABLE_KINDS:
             raise Malformed(f"a {str(row[0])[:40]} does not change")
-        self._followed[self._next] = _Alias(item, _form(row), look(item), told, heard)
+        self._followed[self._next] = _Alias(item, _form(row), look(item))
         numbers = self._handed if handed else self._shown
-        if len(numbers) == numbers.maxlen:
-            oldest = self._followed.pop(numbers[0])
-            self.known.pop(id(oldest.item), None)
+        if len(numbers) == numbers.maxlen and numbers[0] in self._followed:
+            self._let_go(numbers[0])
         numbers.append(self._next)
-        if told:
-            self.known[id(item)] = ["shared", self._next]
+        self.known[id(item)] = ["shared", self._next]
         self._next += 1
 
     def item(self, number: Any) -> Any:
@@ -65,16 +59,15 @@ class Aliases:
 
     def edits(self, peer: Peer) -> dict[str, Any] | None:
         """What this side changed since the last message, None for nothing."""
-        changed = [(n, alias) for n, alias in self._followed.items() if alias.told and not is_same(alias.seen, look(alias.item))]
+        changed = [n for n, alias in self._followed.items() if not is_same(alias.seen, look(alias.item))]
         if not changed:
             return None
-        encoder = Encoder(peer, {id(alias.item): ["shared", n] for n, alias in self._followed.items() if alias.told})
+        encoder = Encoder(peer, self.known)
         try:
-            contents = [[n, encoder.encode_contents(alias.item)] for n, alias in changed]
+            contents = [[n, encoder.encode_contents(self._followed[n].item)] for n in changed]
         except TypeError:  # something in it cannot cross
             return None
-        for _, alias in changed:
-            alias.seen = look(alias.item)
+        self._agree(contents, encoder.rows, encoder.objects)
         return {"contents": contents, "rows": encoder.rows}
 
     def take(self, edits: dict[str, Any] | None, peer: Peer) -> None:
@@ -84,10 +77,24 @@ class Aliases:
         decoder = Decoder(edits["rows"], peer)
         for number, row in edits["contents"]:
             alias = self._followed.get(number)
-            if alias is None or not alias.heard or _form(row) != alias.form:
+            if alias is None or _form(row) != alias.form:
                 raise Malformed("a change of what cannot have changed")
             decoder.fill(alias.item, row)
-            alias.seen = look(alias.item)
+        self._agree(edits["contents"], decoder.rows, decoder.objects)
+
+    def _agree(self, contents: list[Any], rows: list[Any], objects: list[Any]) -> None:
+        """On both sides, once they hold the same: what has grown large is let go, and what came into it is followed."""
+        for number, row in contents:
+            if _size(row) <= _MOST_PARTS:
+                self._followed[number].seen = look(self._followed[number].item)
+            else:
+                self._let_go(number)
+        for row, item in zip(rows, objects, strict=True):
+            if row[0] in MUTABLE_KINDS and _size(row) <= _MOST_PARTS:
+                self.follow(item, row, handed=False)
+
+    def _let_go(self, number: int) -> None:
+        self.known.pop(id(self._followed.pop(number).item), None)
 
 
 class Holds:

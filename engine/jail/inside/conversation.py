@@ -45,9 +45,6 @@ class Gone(BaseException):
 class Conversation:
     """One end. `classes` are the classes whose instances cross by value, by name."""
 
-    keeps = False
-    """Whether it tells what is still held of the data of a call once the call is over."""
-
     def __init__(self, sock: socket.socket) -> None:
         self.classes: dict[str, type] = {}
         self.kept: set[type] = set()
@@ -147,10 +144,9 @@ class Conversation:
                     _check_change(sent, number, row)
                     decoder.fill(sent.objects[number], row)
                 for number in message.get("kept", ()):
-                    self._aliases.follow(sent.objects[number], sent.rows[number], handed=True, told=True, heard=True)
+                    self._aliases.follow(sent.objects[number], sent.rows[number], handed=True)
                 for number in message.get("shown", ()):
-                    row = decoder.rows[number]
-                    self._aliases.follow(decoder.objects[number], row, handed=False, told=True, heard=False)
+                    self._aliases.follow(decoder.objects[number], decoder.rows[number], handed=False)
                 self._aliases.take(message.get("edits"), self)  # which may tell of those just followed
                 return result, raised
 
@@ -167,7 +163,7 @@ class Conversation:
             result = self.perform(op, args, kwargs)
             encoder = self._encoder_of_reply(decoder)
             reply = {"ok": encoder.encode(result), "changed": _changes(before, encoder)}
-            del result  # what holds it from here on is the program
+            del result  # what holds it from here on is no longer this
         except Exception as error:
             encoder = self._encoder_of_reply(decoder)
             reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
@@ -176,21 +172,20 @@ class Conversation:
                 reply |= {**_parts(error, encoder), "changed": _changes(before, encoder)}
             except TypeError:
                 encoder = Encoder(self)
-        if self.keeps:
-            self._follow_held(reply, decoder, encoder, holds)
+        self._follow_held(reply, decoder, encoder, holds)
         reply["rows"] = encoder.rows
         self._send(reply)
 
     def _follow_held(self, reply: dict[str, Any], asked: Decoder, encoder: Encoder, holds: Holds) -> None:
-        """What the program holds beyond the call."""
+        """What is held beyond the call, of what was handed over and of what is shown."""
         if kept := holds.of_the_arguments(asked.rows, encoder):
             reply["kept"] = kept
             for number in kept:
-                self._aliases.follow(asked.objects[number], asked.rows[number], handed=True, told=True, heard=True)
+                self._aliases.follow(asked.objects[number], asked.rows[number], handed=True)
         if "ok" in reply and (shown := held_in(encoder)):
             reply["shown"] = shown
             for number in shown:
-                self._aliases.follow(encoder.objects[number], encoder.rows[number] or [], handed=False, told=False, heard=True)
+                self._aliases.follow(encoder.objects[number], encoder.rows[number] or [], handed=False)
 
     def _encoder_of_reply(self, asked: Decoder) -> Encoder:
         known = {id(item): ["known", n] for n, item in enumerate(asked.objects)}
