@@ -3,9 +3,10 @@
 Runs in an examiner's cell with no program beside it, and runs nothing of what it compiles. The findings are one byte that says
 whether it worked, then the code objects of prompt and tests in this interpreter's own format, or the reason.
 
-Each assert is counted, and what leaves one is marked as the failure of a test, which no context of the program's forgives. With
-the stop rule "run_all", an assert that fails lets the next one run where that cannot change what the test code means: directly in
-the checking function or the module, in no `try` and no `with`.
+Each assert is counted, and what leaves one is marked as the failure of a test, which no context of the program's forgives; so is
+what keeps an assert further down in a `with` from being reached. With the stop rule "run_all", an assert that fails lets the next
+one run where that cannot change what the test code means: directly in the checking function or the module, in no `try` and no
+`with`.
 """
 
 import ast
@@ -56,13 +57,23 @@ class _Counting(ast.NodeTransformer):
         self._carry_on = carry_on
 
     def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
-        on_failure = [_note("fail")] if self._carry_on else [_note("mark"), ast.Raise()]
-        return [_guarded(node, on_failure, [_note("ok")])]
+        on_failure = [_note("fail")] if self._carry_on else _marking()
+        return [_guarded([node], on_failure, [_note("ok")])]
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt:
-        match node.value:
-            case ast.Call(ast.Attribute(attr=name)) if name.startswith("assert"):  # unittest's
-                return _guarded(node, [_note("mark"), ast.Raise()], [])
+        return _guarded([node], _marking(), []) if _is_unittests(node) else node
+
+    def visit_With(self, node: ast.With) -> ast.AST:
+        return self._visit_with(node)
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AST:
+        return self._visit_with(node)
+
+    def _visit_with(self, node: ast.With | ast.AsyncWith) -> ast.AST:
+        last = max((index for index, inner in enumerate(node.body) if _is_to_be_reached(inner)), default=0)
+        self._within(node, False)
+        if last:
+            node.body[:last] = [_guarded(node.body[:last], _marking(), [])]
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
@@ -71,7 +82,7 @@ class _Counting(ast.NodeTransformer):
     def _visit_stopping(self, node: ast.AST) -> ast.AST:
         return self._within(node, False)
 
-    visit_Try = visit_TryStar = visit_With = visit_AsyncWith = visit_ClassDef = visit_AsyncFunctionDef = _visit_stopping
+    visit_Try = visit_TryStar = visit_ClassDef = visit_AsyncFunctionDef = _visit_stopping
 
     def _within(self, node: ast.AST, carry_on: bool) -> ast.AST:
         outside, self._carry_on = self._carry_on, carry_on
@@ -80,9 +91,28 @@ class _Counting(ast.NodeTransformer):
         return node
 
 
-def _guarded(node: ast.stmt, on_failure: list[ast.stmt], on_success: list[ast.stmt]) -> ast.stmt:
+def _is_unittests(node: ast.stmt) -> bool:
+    match node:
+        case ast.Expr(ast.Call(ast.Attribute(attr=name))):
+            return name.startswith("assert")
+    return False
+
+
+def _is_to_be_reached(node: ast.stmt) -> bool:
+    """Whether it is an assert: not one that says that nobody comes here."""
+    match node:
+        case ast.Assert(ast.Constant(value)):
+            return bool(value)
+    return isinstance(node, ast.Assert) or _is_unittests(node)
+
+
+def _guarded(body: list[ast.stmt], on_failure: list[ast.stmt], on_success: list[ast.stmt]) -> ast.stmt:
     handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, on_failure)
-    return ast.copy_location(ast.Try([node], [handler], on_success, []), node)
+    return ast.copy_location(ast.Try(body, [handler], on_success, []), body[0])
+
+
+def _marking() -> list[ast.stmt]:
+    return [_note("mark"), ast.Raise()]
 
 
 def _note(method: str) -> ast.stmt:
