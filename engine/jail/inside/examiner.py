@@ -59,9 +59,9 @@ _OPEN_CLASSES = {
     "threading": {"Event", "Condition", "Semaphore"},
 }
 _TOLD = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
-"""What a function tells of itself: decorators make use of it."""
+"""What a function or a class tells of itself: decorators make use of it."""
 _NAMES = {
-    **dict.fromkeys((types.FunctionType, types.BuiltinFunctionType, types.MethodType), _TOLD),
+    **dict.fromkeys((types.FunctionType, types.BuiltinFunctionType, types.MethodType, type), _TOLD),
     types.GeneratorType: {"send", "throw", "close"},
 }
 """Attributes that the program may read, of what is closed to it otherwise."""
@@ -220,7 +220,9 @@ def _is_unittests(name: str) -> bool:
 
 def _was_caught(trace: types.TracebackType | None) -> bool:
     """Whether code of the tests caught an exception that came so far: a function that one leaves stands still where it arose."""
-    if trace is None or trace.tb_frame.f_code.co_filename in _OWN_FILES:
+    if trace is None:  # who drops it has caught it
+        return True
+    if trace.tb_frame.f_code.co_filename in _OWN_FILES:
         return False
     frame = trace.tb_frame
     operation, argument = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
@@ -234,17 +236,29 @@ def _is_open(target: object) -> bool:
     return kind.__module__ == "tests" or kind.__name__ in _OPEN_CLASSES.get(kind.__module__, ())
 
 
+def _is_of_own_class(target: object, name: str) -> bool:
+    """Whether it is an attribute that a class of the tests has itself, not as a class."""
+    if not isinstance(target, type) or target.__module__ != "tests":
+        return False
+    return not name.startswith("_") and found_in_class(target, name) is not None
+
+
 def _may(op: str, target: object, args: list[Any]) -> bool:
-    """Whether the program may do that to what it was handed: to an open object all but what is private or hides a method."""
+    """Whether the program may do that to what it was handed: to an open object all but what is private or hides a method.
+
+    A mock is what tests make of it: what its class has is for them, to ask how it was called.
+    """
     if not _is_open(target):
         if op == "getattr":
-            return args[1] in _NAMES.get(type(target), ())
+            return args[1] in _NAMES.get(type(target), ()) or _is_of_own_class(target, str(args[1]))
         return (op in ("iter", "next", "len", "getitem", "bool") and len(args) <= 2) or (
             op in ("eq", "ne") and type(target) in _NAMES
         )
     if op in ("getattr", "setattr", "delattr"):
         name = str(args[1])
-        return not name.startswith("_") and (op == "getattr" or not hides_code(found_in_class(type(target), name)))
+        found = found_in_class(type(target), name)
+        is_told = found is None or type(target).__module__ != "unittest.mock"
+        return not name.startswith("_") and is_told and (op == "getattr" or not hides_code(found))
     return op in _OPEN
 
 

@@ -7,6 +7,7 @@ asked for in between, which may have changed the object. Attributes are no looks
 so as well, though not to that item itself: a cache moves what is read.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +33,8 @@ class Seen:
         self._passes: dict[int, _Passes] = {}
         self._lengths: dict[int, int] = {}
         self._arrays: dict[tuple[object, ...], str] = {}
+        self._begun_last: int | None = None
+        """Whose iterator was asked for just now."""
         self._changes: list[None] = []
         self._window = 0
 
@@ -39,6 +42,7 @@ class Seen:
         self._answers.clear()
         self._arrays.clear()
         self._passes.clear()
+        self._begun_last = None
         self._forget_items()
 
     def begin_change(self) -> None:
@@ -58,6 +62,8 @@ class Seen:
     def look(self, op: str, proxy: Proxy, *more: Any) -> Any:
         """Raises what the program raises."""
         window = self._window
+        is_hint = op == "len" and self._begun_last == id(proxy)  # list() asks how much room to make
+        self._begun_last = id(proxy) if op == "iter" else None
         answer = self._ask(op, proxy, *more)
         if op == "iter":
             return self._begun(proxy) if answer is proxy else self._watched(proxy, answer)
@@ -70,13 +76,16 @@ class Seen:
             key = (op, id(proxy), *((type(item), item) for item in more))
             form = self._form(answer)
             self._compare(op, self._answers.setdefault(key, form), form)
-        if op == "len" and type(answer) is int:
-            shrinks = self._lengths.setdefault(id(proxy), answer) != answer
-            self._lengths[id(proxy)] = 0 if shrinks else answer
-            self._count(id(proxy))
-            if (passes := self._passes.get(id(proxy))) is not None:
-                passes.measured_at = passes.index
+        if op == "len" and type(answer) is int and not is_hint:
+            self._measured(proxy, answer)
         return answer
+
+    def _measured(self, proxy: Proxy, length: int) -> None:
+        shrinks = self._lengths.setdefault(id(proxy), length) != length
+        self._lengths[id(proxy)] = 0 if shrinks else length
+        self._count(id(proxy))
+        if (passes := self._passes.get(id(proxy))) is not None:
+            passes.given = 0
 
     def array_method(self, proxy: Proxy) -> Callable[..., Any]:
         """An object's `__array__`, by which numpy looks at it. Raises AttributeError where it has none."""
@@ -85,6 +94,8 @@ class Seen:
         def as_array(*args: object, **kwargs: object) -> Any:
             array = self._ask("call", method, *args, **kwargs)
             form = self._form(array)
+            if (length := self._lengths.get(id(proxy))) and length not in _sizes(array):
+                self.differing = self.differing or "len"
             self._compare("array", self._arrays.setdefault((id(proxy), repr((args, kwargs))), form), form)
             return array
 
@@ -93,6 +104,7 @@ class Seen:
     def next(self, items: "_Items") -> Any:
         """Raises what the program raises, StopIteration at the end."""
         self._answers.clear()  # an object may have less in it with each item that it gives
+        self._begun_last = None
         try:
             item = self._ask("next", items.source)
         except StopIteration:
@@ -109,22 +121,25 @@ class Seen:
     def next_of_its_own(self, proxy: Proxy) -> Any:
         """As `next`."""
         self._answers.clear()
-        passes = self._passes.get(id(proxy), _Passes())
+        self._begun_last = None
         try:
             item = self._ask("next", proxy)
         except StopIteration:
-            passes.note(_END)
+            self._note_of_its_own(proxy, _END)
             raise
-        fits = passes.note(self._form(item)) and passes.index - passes.measured_at <= (
-            self._lengths.get(id(proxy)) or passes.index
-        )
-        if not fits and self._passes.get(id(proxy)) is passes and not self._changes:
-            self.differing = self.differing or "next"
+        self._note_of_its_own(proxy, self._form(item))
         return item
+
+    def _note_of_its_own(self, proxy: Proxy, form: str) -> None:
+        passes = self._passes.get(id(proxy))
+        if passes is None or self._changes:
+            return
+        if not passes.note(form, self._lengths.get(id(proxy))):
+            self.differing = self.differing or "next"
 
     def _begun(self, proxy: Proxy) -> Proxy:
         passes = self._passes.setdefault(id(proxy), _Passes())
-        passes.index = passes.measured_at = 0
+        passes.index = 0
         return proxy
 
     def _watched(self, proxy: Proxy, source: object) -> "_Items":
@@ -142,11 +157,12 @@ class Seen:
         self._count(items.owner)
 
     def _count(self, owner: int) -> None:
-        """An object may hold things several times and show each once, but it has no more items than it says."""
+        """An object has as many items as it says."""
         items, length = self._items.get(owner), self._lengths.get(owner)
         if items and length:  # 0: it gave them away
-            count = len(items.seen) - (items.seen[-1:] == [_END])
-            self.differing = self.differing or ("len" if count > length else "")
+            has_ended = items.seen[-1:] == [_END]
+            count = len(items.seen) - has_ended
+            self.differing = self.differing or ("len" if count > length or (has_ended and count < length) else "")
 
     def _compare(self, op: str, before: str, now: str) -> None:
         if before != now:
@@ -156,6 +172,12 @@ class Seen:
         """The same for equal data; what is no data differs from all data, and not from each other."""
         encoder = Encoder(_Objects(self._peer))
         return repr((encoder.encode(answer), encoder.rows))
+
+
+def _sizes(array: Any) -> tuple[int, ...]:
+    """What the length of something that is this array may be."""
+    shape = getattr(array, "shape", None) or (0,)
+    return shape[0], math.prod(shape)
 
 
 class _Items:
@@ -181,21 +203,24 @@ class _Passes:
 
     def __init__(self) -> None:
         self.index = 0
-        self.measured_at = 0
-        """The index when the object last told its length."""
+        self.given = 0
+        """Items since the object last told its length."""
         self._seen: list[str] = []
         self._has_ended = False
         self._goes_on = self._begins_again = True
 
-    def note(self, form: str) -> bool:
-        """Whether that may come next."""
-        self._goes_on &= form == _END or not self._has_ended
-        self._has_ended |= form == _END
+    def note(self, form: str, length: int | None) -> bool:
+        """Whether that may come next from one that has so many items in all, or left; None where it did not say."""
+        is_end, had_ended = form == _END, self._has_ended
+        self._goes_on &= is_end or not had_ended
+        self._has_ended |= is_end
         if self.index == len(self._seen):
             self._seen.append(form)
         self._begins_again &= self._seen[self.index] == form
-        self.index += form != _END
-        return self._goes_on or self._begins_again
+        self.index += not is_end
+        self.given += not is_end
+        is_whole = not length or (had_ended or length in (self.given, self.index) if is_end else self.given <= length)
+        return is_whole and (self._goes_on or self._begins_again)
 
 
 class _Objects:

@@ -142,16 +142,23 @@ def _exit(self: Proxy, kind: object, error: object, trace: object, /) -> Any:
     return _ask(self, "exit", kind, error, None)  # a traceback leads to what the tests know
 
 
+def _bound(self: CallableProxy, instance: object, owner: object = None, /) -> Any:
+    return self if instance is None else types.MethodType(self, instance)
+
+
 _SPECIAL: dict[str, Any] = {
     **{f"__{op}__": _asking(op) for op in ALONE},
     **{f"__{op}__": _between_proxies(op) for op in BETWEEN.keys() - {"eq", "ne", "isinstance"}},
     "__exit__": _exit,
 }
+_BINDING: dict[str, Any] = {"__get__": _bound}
+"""Of functions only: in a class of the tests, such as behind a decorator, they are methods."""
+_FUNCTIONS = (types.FunctionType, type(functools.cache(abs)))
 
 
 def special_methods_of(kind: type) -> list[str]:
     """Those that a stand-in for an instance has to have as well: they say what it is, such as an iterator."""
-    return [name for name in _SPECIAL if getattr(kind, name, None) is not None]
+    return [name for name in _SPECIAL if getattr(kind, name, None) is not None] + list(_BINDING if kind in _FUNCTIONS else ())
 
 
 def proxy_of(conversation: Asker, number: int, name: str, special: Iterable[str], *, is_callable: bool) -> Proxy:
@@ -159,11 +166,12 @@ def proxy_of(conversation: Asker, number: int, name: str, special: Iterable[str]
 
     What can be called has all of them: that it does not do something is for the other side to say, and such a use to be noted.
     """
-    kind = _class_with(name, frozenset(_SPECIAL if is_callable else special), CallableProxy if is_callable else Proxy)
+    methods = {*_SPECIAL, *special} if is_callable else special
+    kind = _class_with(name, frozenset(methods), CallableProxy if is_callable else Proxy)
     proxy: Proxy = kind(conversation, number)
     return proxy
 
 
 @functools.lru_cache(maxsize=256)
 def _class_with(name: str, special: frozenset[str], base: type[Proxy]) -> Any:
-    return type(name, (base,), {"__slots__": (), **{item: _SPECIAL[item] for item in special}})
+    return type(name, (base,), {"__slots__": (), **{item: (_SPECIAL | _BINDING)[item] for item in special}})
