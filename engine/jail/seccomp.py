@@ -4,9 +4,10 @@
     cell filter    takes the latter away again: a short one, because the kernel compiles it anew for every cell
 
 A cell has both, and a call is allowed where both allow it: so a cell may call what is listed. Anything else answers ENOSYS,
-which is what a kernel that lacks the call would say, so that libraries fall back to older calls. Some calls are decided by an
-argument. A few answer that they were done and are not: what they do reaches the host or others, and a program in a cell hardly
-notices. A call of another architecture (32-bit calls on a 64-bit kernel) kills the process.
+which is what a kernel that lacks the call would say, so that libraries fall back to older calls. So does every call of another
+architecture (32-bit calls on a 64-bit kernel): killing the process for it would be a line in the host's log each time, with a
+name in it that the program chose. Some calls are decided by an argument. A few answer that they were done and are not: what they
+do reaches the host or others, and a program in a cell hardly notices.
 """
 
 import errno
@@ -18,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from importlib import resources
 
-_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00020000 | 0x00000080
@@ -102,7 +103,7 @@ def slot_filter(machine: str | None = None) -> bytes:
     head = [
         _jump(_LOAD, _ARCHITECTURE),
         _jump(_JUMP_EQUAL, architecture.audit, 1, 0),
-        _jump(_RETURN, _KILL),
+        _answer(errno.ENOSYS),
         _jump(_LOAD, _NUMBER),
         *_only(numbers["prlimit64"], _UNLESS_IT_SETS_THE_CORE_LIMIT),
         *_if(numbers["fcntl"], _unless_it_sets(architecture.direct)),
