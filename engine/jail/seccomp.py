@@ -2,8 +2,9 @@
 
     slot filter    what syscalls.txt lists, and what it takes to close a cell off: installed once, by the zygote
     cell filter    takes the latter away again: a short one, because the kernel compiles it anew for every cell
+    memory files   refuses to make any: installed besides by a zygote that cannot keep them from being executed
 
-A cell has both, and a call is allowed where both allow it: so a cell may call what is listed. Anything else answers ENOSYS,
+A call is allowed where all of a cell's filters allow it: so a cell may call what is listed. Anything else answers ENOSYS,
 which is what a kernel that lacks the call would say, so that libraries fall back to older calls. So does every call of another
 architecture (32-bit calls on a 64-bit kernel): killing the process for it would be a line in the host's log each time, with a
 name in it that the program chose. Some calls are decided by an argument. A few answer that they were done and are not: what they
@@ -37,7 +38,7 @@ _DEVICE_COMMANDS = (0x5450, 0x5451, 0x5421, 0x541B)
 """FIO{NCLEX,CLEX,NBIO,NREAD}."""
 _PROCESS_OPTIONS = (1, 2, 3, 4, 15, 16, 23, 29, 30, 36, 37, 38, 39)
 """PR_{SET,GET}_{PDEATHSIG,DUMPABLE,NAME,TIMERSLACK,CHILD_SUBREAPER,NO_NEW_PRIVS}, PR_CAPBSET_READ."""
-_MAP_HUGETLB, _MFD_HUGETLB, _RWF_DONTCACHE = 0x40000, 4, 0x80
+_MAP_HUGETLB, _MFD_HUGETLB, _MFD_EXEC, _RWF_DONTCACHE = 0x40000, 4, 0x10, 0x80
 _MADV_MERGEABLE, _MADV_COLD, _MADV_PAGEOUT, _MADV_COLLAPSE = 12, 20, 21, 25
 
 
@@ -69,7 +70,7 @@ _DECIDED = {
 _WITHOUT = {
     "clone": (0, _NAMESPACES, errno.EPERM),
     "mmap": (3, _MAP_HUGETLB, errno.ENOMEM),  # huge pages come from a pool of the host's, which is in no memory account
-    "memfd_create": (1, _MFD_HUGETLB, errno.EINVAL),
+    "memfd_create": (1, _MFD_HUGETLB | _MFD_EXEC, errno.EINVAL),  # the host runs modprobe for what it does not know to execute
     "sendto": (3, socket.MSG_OOB, errno.ENOTSUP),  # seldom used between local sockets, and more than once a way out of sandboxes
     "preadv2": (5, _RWF_DONTCACHE, errno.EOPNOTSUPP),  # as O_DIRECT
 }
@@ -131,6 +132,12 @@ def cell_filter(machine: str | None = None) -> bytes:
     session = _only(_listed(architecture)["setsid"], [_answer(0)])
     refused = [_jump(_JUMP_EQUAL, call, len(calls) - index, 0) for index, call in enumerate(calls)]
     return b"".join([_jump(_LOAD, _NUMBER), *session, *refused, _answer(_ALLOW), _answer(errno.ENOSYS)])
+
+
+def memory_file_filter(machine: str | None = None) -> bytes:
+    """As `cell_filter`."""
+    number = _listed(ARCHITECTURES[machine or platform.machine()])["memfd_create"]
+    return b"".join([_jump(_LOAD, _NUMBER), *_only(number, [_answer(errno.ENOSYS)]), _answer(_ALLOW)])
 
 
 def _listed(architecture: _Architecture) -> dict[str, int]:

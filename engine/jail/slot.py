@@ -43,6 +43,7 @@ _LEAVE_S = 0.5
 _OWN_PROCESSES = 3
 """nsjail, zygote, examiner: what a slot's group holds beside the program."""
 FINDINGS_BYTES = 64 << 20
+_MFD_NOEXEC_SEAL = 8
 _FILE_MODE = 0o666
 """Of memory files; as an ordinary user, programs own them and may change it."""
 _LEFT_BEHIND_BYTES = 32 << 20
@@ -190,7 +191,7 @@ class Slot:
     async def _warm_up(self, settings: SlotSettings) -> None:
         greeting = {
             "preload": list(settings.preload),
-            "filters": [seccomp.slot_filter(), seccomp.cell_filter()],
+            "filters": [seccomp.slot_filter(), seccomp.cell_filter(), seccomp.memory_file_filter()],
             "ids": policy.cell_ids(),
             "limit_by_rlimits": self._group is None,
             "cores": os.cpu_count() or 1,
@@ -365,8 +366,12 @@ class Slot:
 
 
 def _memory_file(name: str) -> int:
-    """One that no program can seal, which would hold for all that come later: where `vm.memfd_noexec` is set, others can be."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    """One that no program can execute or seal, which would hold for all that come later: others can be sealed in a jail."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create(name, flags | _MFD_NOEXEC_SEAL)
+    except OSError:  # before Linux 6.3
+        fd = os.memfd_create(name, flags)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL)
     os.fchmod(fd, _FILE_MODE)
     return fd

@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from engine.jail.seccomp import ARCHITECTURES, cell_filter, slot_filter
+from engine.jail.seccomp import ARCHITECTURES, cell_filter, memory_file_filter, slot_filter
 
 ALLOW, DONE = "allow", "said to be done"
 NAMESPACES = {
@@ -234,8 +234,16 @@ def test_the_filter_is_short(machine):
     assert len(of_cell) // 8 < 12
 
 
+def test_memory_files_that_could_be_executed_are_refused(machine):
+    """By the flag that asks for it; where the kernel cannot keep the others from it, all of them."""
+    assert (machine.call("memfd_create", 1, 0x10), machine.call("memfd_create", 1, 8)) == ("EINVAL", ALLOW)
+    program, number = memory_file_filter(machine.name), machine.listed()["memfd_create"]
+    answers = [run(program, call, architecture=machine.facts.audit) for call in (number - 1, number, number + 1)]
+    assert answers == [ALLOW, "ENOSYS", ALLOW]
+
+
 def test_an_unknown_machine_has_no_filter():
-    for program in (slot_filter, cell_filter):
+    for program in (slot_filter, cell_filter, memory_file_filter):
         with pytest.raises(KeyError):
             program("vax")
 

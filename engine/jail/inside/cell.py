@@ -27,6 +27,7 @@ class Bars(NamedTuple):
 
     slot_filter: kernel.Filter
     cell_filter: kernel.Filter
+    memory_file_filter: kernel.Filter
     ids: tuple[tuple[int, int], tuple[int, int]] | None
     ruleset: int | None
     """Of Landlock, where the kernel has it."""
@@ -43,6 +44,8 @@ def bar_for_good(bars: Bars) -> None:
     _lower(resource.RLIMIT_MSGQUEUE, 0)
     if bars.ids is not None:
         os.setgroups([])
+    if not kernel.forbid_running_memory_files():
+        kernel.install_seccomp(bars.memory_file_filter)
     kernel.install_seccomp(bars.slot_filter)
 
 

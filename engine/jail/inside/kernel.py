@@ -1,5 +1,6 @@
 """System calls that Python's standard library does not offer, through ctypes."""
 
+import contextlib
 import ctypes
 import os
 import re
@@ -20,6 +21,7 @@ _MAKE_CHAR, _MAKE_BLOCK, _REFER = 1 << 6, 1 << 11, 1 << 13
 _BIND_AND_CONNECT_TCP, _ABSTRACT_SOCKETS_AND_SIGNALS = 3, 3
 _OLDEST_LANDLOCK = 6
 """Linux 6.12: the first one that knows all of these."""
+_RUNNING_MEMORY_FILES = "/proc/sys/vm/memfd_noexec"
 
 # Made once: making a ctypes type after a fork costs more than the call that uses it.
 _CAPABILITY_HEADER = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
@@ -85,6 +87,22 @@ def forbid_new_privileges() -> None:
 def own_proc_entries() -> None:
     """Let this process read its own /proc entries again, which a change of uid takes away. Raises OSError."""
     _check(_libc.prctl(_PR_SET_DUMPABLE, 1, None, 0, 0), "prctl dumpable")
+
+
+def forbid_running_memory_files() -> bool:
+    """Make it so for this pid namespace and those below it; whether that can be done, which takes Linux 6.3 and root."""
+    with contextlib.suppress(OSError):
+        if _running_memory_files() == 0:
+            with open(_RUNNING_MEMORY_FILES, "w") as setting:
+                setting.write("1")
+        return _running_memory_files() > 0
+    return False
+
+
+def _running_memory_files() -> int:
+    """0: they can be executed; 1 or 2: they cannot. Raises OSError where the kernel does not know of it."""
+    with open(_RUNNING_MEMORY_FILES) as setting:
+        return int(setting.read())
 
 
 def install_seccomp(program: Filter) -> None:

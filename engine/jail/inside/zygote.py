@@ -330,8 +330,8 @@ def main(fds: dict[str, int]) -> None:
     sys.path[0] = HOME  # where a program's own modules lie
     for name in settings["preload"]:
         importlib.import_module(name)
-    slot_filter, cell_filter = map(Filter, settings["filters"])
-    bars = Bars(slot_filter, cell_filter, settings["ids"], landlock(), settings["limit_by_rlimits"])
+    filters = [Filter(instructions) for instructions in settings["filters"]]
+    bars = Bars(*filters, ids=settings["ids"], ruleset=landlock(), limit_by_rlimits=settings["limit_by_rlimits"])
     proc = os.open("/proc", os.O_RDONLY)
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"], proc), RunDelays(proc))
     bar_for_good(bars)
