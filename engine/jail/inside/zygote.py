@@ -330,8 +330,9 @@ def main(fds: dict[str, int]) -> None:
     sys.path[0] = HOME  # where a program's own modules lie
     for name in settings["preload"]:
         importlib.import_module(name)
-    filters = [Filter(instructions) for instructions in settings["filters"]]
-    bars = Bars(*filters, ids=settings["ids"], ruleset=landlock(), limit_by_rlimits=settings["limit_by_rlimits"])
+    slot_filter, cell_filter, memory_file_filter = map(Filter, settings["filters"])
+    filters = slot_filter, cell_filter, memory_file_filter
+    bars = Bars(*filters, settings["ids"], landlock(), settings["limit_by_rlimits"])
     proc = os.open("/proc", os.O_RDONLY)
     zygote = Zygote(control, fds, bars, CpuMeter(fds.get("cpu"), settings["cores"], proc), RunDelays(proc))
     bar_for_good(bars)
