@@ -21,12 +21,13 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-from . import conversation, looks, proxies
+from . import conversation, looks, membership, proxies
 from .candidate import errno_of
 from .conversation import Conversation, Gone
 from .decoding import found_in_class, hides_code
 from .encoding import Row
 from .looks import LOOKS, Seen
+from .membership import Membership
 from .operations import ALONE, BETWEEN, OPERATIONS
 from .proxies import FAILED_TEST, CallableProxy
 
@@ -38,7 +39,7 @@ another name to what only begins with underscores."""
 _MESSAGE_CHARS = 200
 _TRACE_CHARS = 8_000
 _FAILURES = 100
-_OWN_FILES = {__file__, conversation.__file__, looks.__file__, proxies.__file__}
+_OWN_FILES = {__file__, conversation.__file__, looks.__file__, membership.__file__, proxies.__file__}
 _RUN_LATER = 0x20 | 0x80 | 0x200
 """Flags of the code of generators, coroutines and asynchronous generators."""
 _ASKING = 4
@@ -146,12 +147,16 @@ class ExaminerSide(Conversation):
         self.delegated = False
         self._stops: list[StopIteration] = []
         self._seen = Seen(self._request, self)
+        self._membership = Membership(self._request)
 
     def request(self, op: str, /, *args: Any, **kwargs: object) -> Any:
         if op == "getattr" and _is_unittests(args[1]):
             raise AttributeError(args[1])
         if op == "getattr" and args[1] == "__array__":
             return self._seen.array_method(args[0])
+        if op == "contains":
+            return self._membership.holds(*args)
+        self._membership.tell(args[1:])
         if op in LOOKS:
             return self._seen.look(op, *args)
         if op == "next" and self._seen.is_read(args[0]):
@@ -187,8 +192,8 @@ class ExaminerSide(Conversation):
                 stopped = RuntimeError("the program raised StopIteration, which ended a loop of the tests")
                 stopped.__dict__.update(error.__dict__)
                 raise stopped
-        if self._seen.differing:
-            raise AssertionError(f"an object of the program's was another one at another look: {self._seen.differing}")
+        if differing := self._seen.differing or self._membership.differing:
+            raise AssertionError(f"an object of the program's was another one at another look: {differing}")
 
     def export(self, item: object) -> Row:
         if isinstance(item, types.ModuleType | types.FrameType | types.TracebackType | types.CodeType):
@@ -251,7 +256,7 @@ def _may(op: str, target: object, args: list[Any]) -> bool:
     if not _is_open(target):
         if op == "getattr":
             return args[1] in _NAMES.get(type(target), ()) or _is_of_own_class(target, str(args[1]))
-        return (op in ("iter", "next", "len", "getitem", "bool") and len(args) <= 2) or (
+        return (op in ("iter", "next", "len", "getitem", "bool", "contains") and len(args) <= 2) or (
             op in ("eq", "ne") and type(target) in _NAMES
         )
     if op in ("getattr", "setattr", "delattr"):

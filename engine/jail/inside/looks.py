@@ -14,7 +14,7 @@ from typing import Any
 from .encoding import Encoder, Peer, Row
 from .proxies import Proxy
 
-_AS_NUMBER = {"bool", "int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert"}
+_AS_NUMBER = {"bool", "int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert", "floor", "ceil", "trunc"}
 LOOKS = frozenset({*_AS_NUMBER, "str", "repr", "format", "hash", "len", "getitem", "iter"})
 _KEYS = (bool, int, str)
 _END = ""

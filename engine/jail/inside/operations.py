@@ -1,6 +1,7 @@
 """What can be asked for of an object on the other side, by the name of the operation."""
 
 import copy
+import math
 import operator
 from typing import Any
 
@@ -23,20 +24,24 @@ def _isinstance(kind: Any, item: object) -> bool:
 
 _KEYED = ("index", "neg", "pos", "invert", "getitem", "setitem", "delitem")
 _COMPARING = ("eq", "ne", "lt", "le", "gt", "ge")
-_COMBINING = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "xor", "matmul")
+_COMBINING = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "xor", "matmul", "lshift", "rshift")
+_IN_PLACE = tuple(f"i{name}" for name in (*_COMBINING, "and", "or"))
 
 ALONE: dict[str, Any] = {
     **{item.__name__: item for item in (len, iter, next, int, float, complex, abs, round, reversed, hash)},
+    **{item.__name__: item for item in (math.floor, math.ceil, math.trunc)},
     **{name: getattr(operator, name) for name in _KEYED},
+    "contains": operator.contains,
     "enter": _enter,
     "exit": _exit,
 }
 """Special methods that take nothing, or a key."""
 
 BETWEEN: dict[str, Any] = {
-    **{name: getattr(operator, name) for name in _COMPARING + _COMBINING},
+    **{name: getattr(operator, name) for name in _COMPARING + _COMBINING + _IN_PLACE},
     "and": operator.and_,
     "or": operator.or_,
+    "divmod": divmod,
     "isinstance": _isinstance,
 }
 """Operations on two objects of the other side: they let the program's own classes decide."""

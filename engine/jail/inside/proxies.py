@@ -158,7 +158,10 @@ _FUNCTIONS = (types.FunctionType, type(functools.cache(abs)))
 
 def special_methods_of(kind: type) -> list[str]:
     """Those that a stand-in for an instance has to have as well: they say what it is, such as an iterator."""
-    return [name for name in _SPECIAL if getattr(kind, name, None) is not None] + list(_BINDING if kind in _FUNCTIONS else ())
+    found = [name for name in _SPECIAL if getattr(kind, name, None) is not None]
+    if not {"__iter__", "__getitem__"} & set(found):  # what it contains, it has to show
+        found = [name for name in found if name != "__contains__"]
+    return found + list(_BINDING if kind in _FUNCTIONS else ())
 
 
 def proxy_of(conversation: Asker, number: int, name: str, special: Iterable[str], *, is_callable: bool) -> Proxy:
