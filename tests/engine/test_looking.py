@@ -1,5 +1,6 @@
 """What /proc says of processes, read into buffers of fixed places; on the processes that are there while the tests run."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -48,6 +49,16 @@ def test_wiping_leaves_nothing_of_what_was_read(proc):
     list(looking.look(proc, b"/stat", range(1)))
     looking.wipe()
     assert not any(map(any, (looking._entries, looking._path, looking._text)))
+
+
+def test_a_number_that_was_let_go_of_is_written_over():
+    """Python leaves it where it was, for whoever is forked from the process to read."""
+    number = int("240518168576")
+    place = id(number) + ctypes.sizeof(ctypes.c_void_p) * 3
+    before = ctypes.string_at(place, 8)
+    del number
+    looking.write_over_numbers()
+    assert ctypes.string_at(place, 8) != before
 
 
 def noted(table, numbers):

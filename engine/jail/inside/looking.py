@@ -14,7 +14,7 @@ _GETDENTS = {"x86_64": 217, "aarch64": 61}[os.uname().machine]
 _RECORD_LENGTH, _NAME = 16, 19
 """Where they are in a struct linux_dirent64."""
 _ENTRIES_BYTES, _PATH_BYTES, _TEXT_BYTES = 1 << 13, 64, 1 << 10
-_LARGE_NUMBER, _NUMBERS_LEFT = 1 << 40, 500
+_LARGE_NUMBER, _NUMBERS_LEFT = 1 << 40, 100
 """As large an object as other numbers are; more than are alive at once while a file is read."""
 _MOST_PROCESSES = 4096
 """That are remembered: more than a slot may have."""
@@ -95,7 +95,11 @@ def wipe() -> None:
     """Leave nothing of what `look` read."""
     for buffer in (_entries, _path, _text):
         ctypes.memset(buffer, 0, ctypes.sizeof(buffer))
-    list(range(_LARGE_NUMBER, _LARGE_NUMBER + _NUMBERS_LEFT))  # where the objects were that were let go of last
+
+
+def write_over_numbers() -> None:
+    """Leave nothing of the numbers that were computed last: new ones take the places of the objects that they were."""
+    list(range(_LARGE_NUMBER, _LARGE_NUMBER + _NUMBERS_LEFT))
 
 
 def _sum(folder: int, name: int, name_length: int, file: bytes, fields: range) -> int | None:

@@ -32,7 +32,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-from . import candidate, examiner, sharing
+from . import candidate, examiner, looking, sharing
 from .cell import HOME, Bars, bar_for_good, enter
 from .kernel import Filter, landlock, process_cpu_ns
 from .messages import EXAMINED, KILLED, PROCESS, PROGRAM
@@ -152,6 +152,7 @@ class Zygote:
         self._message[:length] = bytes(length)  # cells see the memory of this process, and nothing there of other orders
         if order is not None:  # else a cancellation that came too late
             self._control.send(self._obey(order))
+            looking.write_over_numbers()
             kind, limits, again = order["kind"], order["limits"], order["again"]
             del order
             # Two in a row, so that those who take turns with others do not arm in vain; and not where the next order is there at
