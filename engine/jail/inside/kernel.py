@@ -21,6 +21,8 @@ _MAKE_CHAR, _MAKE_BLOCK, _REFER = 1 << 6, 1 << 11, 1 << 13
 _BIND_AND_CONNECT_TCP, _ABSTRACT_SOCKETS_AND_SIGNALS = 3, 3
 _OLDEST_LANDLOCK = 6
 """Linux 6.12: the first one that knows all of these."""
+_LANDLOCK_THAT_LOGS, _LOG_NOTHING = 7, 1
+"""Linux 6.15: what is refused would be a line in the host's audit each time."""
 _RUNNING_MEMORY_FILES = "/proc/sys/vm/memfd_noexec"
 
 # Made once: making a ctypes type after a fork costs more than the call that uses it.
@@ -116,7 +118,7 @@ def landlock() -> int | None:
     It names no files: the ones that a cell may write to do not exist yet. Renaming from one folder to another is taken away by
     every ruleset unless a rule allows it.
     """
-    if _libc.syscall(_LANDLOCK_CREATE_RULESET, 0, 0, _LANDLOCK_VERSION, 0) < _OLDEST_LANDLOCK:
+    if _landlock_version() < _OLDEST_LANDLOCK:
         return None
     handled = (ctypes.c_uint64 * 3)(_MAKE_CHAR | _MAKE_BLOCK | _REFER, _BIND_AND_CONNECT_TCP, _ABSTRACT_SOCKETS_AND_SIGNALS)
     ruleset: int = _libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.addressof(handled), ctypes.sizeof(handled), 0, 0)
@@ -127,9 +129,17 @@ def landlock() -> int | None:
     return ruleset
 
 
+def _landlock_version() -> int:
+    version: int = _libc.syscall(_LANDLOCK_CREATE_RULESET, 0, 0, _LANDLOCK_VERSION, 0)
+    return version
+
+
+_restrict_flags = _LOG_NOTHING if _landlock_version() >= _LANDLOCK_THAT_LOGS else 0
+
+
 def restrict(ruleset: int) -> None:
     """Hold this process and its children to a ruleset; they cannot mount any more. Raises OSError."""
-    _check(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0, 0), "landlock_restrict_self")
+    _check(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, _restrict_flags, 0, 0), "landlock_restrict_self")
 
 
 def process_cpu_ns(pid: int) -> int:

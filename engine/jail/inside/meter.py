@@ -12,7 +12,7 @@ _OF_CHILDREN = range(13, 15)
 """Of /proc/PID/stat, behind the name: ticks of children that were waited for."""
 _DELAY = range(1, 2)
 """Of /proc/PID/schedstat: ns of waiting for a core."""
-_LOOK_NS = 50_000_000
+_LOOK_NS, _LONGEST_PAUSE_NS = 50_000_000, 500_000_000
 _SPARING = 16
 """How many times as long as a look takes there is none: it takes CPU time that is in nobody's account."""
 
@@ -112,7 +112,8 @@ class RunDelays:
         began_ns = time.process_time_ns()
         self._total_ns = min(elapsed_ns, self._total_ns + self._longest_ns())
         left_ns = wall_ns + min(self._total_ns, most_ns) - elapsed_ns
-        self._next_ns = elapsed_ns + max(_SPARING * (time.process_time_ns() - began_ns), min(_LOOK_NS, left_ns))
+        pause_ns = max(_SPARING * (time.process_time_ns() - began_ns), min(_LOOK_NS, left_ns))
+        self._next_ns = elapsed_ns + min(_LONGEST_PAUSE_NS, pause_ns)
         return left_ns
 
     def forget(self) -> None:
