@@ -69,6 +69,9 @@ def targets(results: Results) -> list[Target]:
             measured=_of(rounds, lambda found: _kept_throughput(found, heeds=False)),
         ),
         Target(name="refusals there, p99 in ms", measured=_of(rounds, _refusal_ms), at_most=10),
+        Target(
+            name="the same, to a client that ignores them", measured=_of(rounds, lambda found: _refusal_ms(found, heeds=False))
+        ),
         Target(name="verdicts changed by load", measured=_of(rounds, _wrong_verdicts), at_most=0),
         Target(name="two engines on a core each, against one on one core", measured=_of(rounds, _second_engine), at_least=1.9),
         Target(name="idle slot, PSS in MB", measured=_of(rounds, _idle_mb), at_most=20),
@@ -111,8 +114,8 @@ def _kept_throughput(found: Round, *, heeds: bool = True) -> float | None:
     return highest.done / max(point.done for point in found.load) if highest else None
 
 
-def _refusal_ms(found: Round) -> float | None:
-    highest = _highest_load(found)
+def _refusal_ms(found: Round, *, heeds: bool = True) -> float | None:
+    highest = _highest_load(found, heeds=heeds)
     return highest.refusal_p99_ms if highest else None
 
 

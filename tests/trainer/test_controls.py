@@ -22,6 +22,12 @@ def test_sft_is_the_teachers_loss() -> None:
     assert gradients_PR.tolist() == [[-1 / 2, 0, 0]]
 
 
+def test_sft_imitates_no_teacher_whom_a_student_outscores() -> None:
+    """The tests say that it does not know."""
+    value, _ = value_and_gradients(loss_of(Sft()), batch_of((teacher(-2.0, reward=-0.8), student(-1.0, reward=1.0))))
+    assert value == 0
+
+
 def test_raft_imitates_the_best_samples_as_often_as_they_were_drawn() -> None:
     """One passing response was drawn twice, another once; neither the failing one nor the teacher's is imitated."""
     prompt = (

@@ -69,8 +69,16 @@ def test_a_tie_with_the_bonus_pulls_by_the_bonus() -> None:
 
 
 def test_a_pair_whose_student_scores_higher_drops_out() -> None:
-    """The student is likelier and better: nothing pulls it down."""
-    assert loss(batch([[-8.0, -3.0]], [[4, 3]], [[-0.1, 1.0]])).rank.item() == 0
+    """The student is likelier and better: nothing pulls it down, and nothing makes the worse one likelier."""
+    result = loss(batch([[-8.0, -3.0]], [[4, 3]], [[-0.1, 1.0]]))
+    assert (result.rank.item(), result.ft.item()) == (0, 0)
+
+
+def test_of_two_teachers_the_one_that_fails_is_not_imitated() -> None:
+    """Though it is held up against a student that fares worse still."""
+    result = loss(batch([[-8.0, -6.0, -3.0]], [[4, 3, 3]], [[1.2, -0.3, -1.0]], teachers=2))
+    assert result.ft.item() == pytest.approx(8.0)
+    assert result.pairs == 2
 
 
 def test_students_are_not_compared_with_one_another_unless_asked_for() -> None:

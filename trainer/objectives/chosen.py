@@ -11,7 +11,7 @@ from trainer.forward import Batch, Loss, Metrics
 from trainer.objectives.dpo import dpo_loss
 from trainer.objectives.groups import PolicyLoss
 from trainer.objectives.grpo import grpo_loss
-from trainer.objectives.pairs import RankingLoss
+from trainer.objectives.pairs import RankingLoss, find_imitated
 from trainer.objectives.raft import raft_loss
 from trainer.objectives.rloo import rloo_loss
 from trainer.objectives.rrhf import rrhf_loss
@@ -62,7 +62,7 @@ def _rrtf(settings: Rrtf, batch: Batch) -> Result:
 
 
 def _sft(settings: Sft, batch: Batch) -> Result:
-    chosen_PR = batch.is_teacher_PR & batch.is_present_PR
+    chosen_PR = find_imitated(batch.scores_PR, batch.is_teacher_PR, batch.is_present_PR)
     return sft_loss(batch.logp_sums_PR, batch.lengths_PR, chosen_PR, reduction=settings.ft_reduction), {}
 
 

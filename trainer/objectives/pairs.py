@@ -43,6 +43,14 @@ def find_best(scores_PR: torch.Tensor, is_present_PR: torch.Tensor) -> torch.Ten
     return is_present_PR & (scores_PR == scores_PR.amax(dim=1, keepdim=True))
 
 
+def find_imitated(scores_PR: torch.Tensor, is_teacher_PR: torch.Tensor, is_present_PR: torch.Tensor) -> torch.Tensor:
+    """Booleans: the teachers' responses that no response to their prompt outscores.
+
+    L_ft belongs to a pair (arXiv 2307.14936, section 3), and one whose teacher scores below the student is dropped as a whole.
+    """
+    return is_teacher_PR & find_best(scores_PR, is_present_PR)
+
+
 def over_prompts(terms: torch.Tensor, counts: torch.Tensor, reduction: Reduction) -> torch.Tensor:
     """Sum or mean of the terms of a prompt that count, then the mean over prompts; both of shape (P, ...)."""
     sums_P = torch.where(counts, terms, torch.zeros_like(terms)).flatten(1).sum(dim=1)

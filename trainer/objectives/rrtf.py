@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from trainer.objectives.pairs import RankingLoss, differences, find_pairs, over_prompts
+from trainer.objectives.pairs import RankingLoss, differences, find_imitated, find_pairs, over_prompts
 from trainer.objectives.settings import Compared, Reduction
 from trainer.objectives.sft import sft_loss
 
@@ -31,7 +31,8 @@ def rrtf_loss(
 ) -> RankingLoss:
     """Loss of P prompts with up to R responses each, averaged over the prompts.
 
-    The paper adds L_ft to every pair; here a teacher's response counts once, however many students it is held up against.
+    The paper adds L_ft to every pair; here a teacher's response counts once, however many students it is held up against, and
+    not at all where another response scores higher.
 
     logp_sums_PR    sum over the tokens of a response of log P(y_t | x, y_<t)
     lengths_PR      number of those tokens, at least 1; the divisor of the length normalisation
@@ -47,7 +48,7 @@ def rrtf_loss(
     else:  # L_rank = - sum (r_tea - r_stu) * min(0, p_tea - p_stu)
         rank = over_prompts(-differences(scores_PR) * leads_PBW.clamp(max=0), is_pair_PBW, pair_reduction)
     # L_ft = - sum_t log P(y_tea,t | x, y_tea,<t)
-    ft = sft_loss(logp_sums_PR, lengths_PR, is_teacher_PR & is_present_PR, reduction=ft_reduction)
+    ft = sft_loss(logp_sums_PR, lengths_PR, find_imitated(scores_PR, is_teacher_PR, is_present_PR), reduction=ft_reduction)
     return RankingLoss(
         total=rank_weight * rank + ft,  # L = L_rank + L_ft
         rank=rank,
