@@ -37,6 +37,8 @@ class Shape:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
     gpus: int
+    sharded: bool
+    """Whether they share out the weights; else each has a copy."""
     weight_bytes: int
     """Of a weight of the model: 4 in float32, 2 in bfloat16."""
     compute_bytes: int
@@ -70,17 +72,19 @@ class Plan:
 
 def plan(shape: Shape, setup: Setup) -> Plan:
     """The peak, which is at the end of the forward pass, and in the backward pass of the head."""
-    alone = setup.gpus == 1
+    shards = setup.gpus if setup.sharded else 1
+    whole = shards == 1
     outside = shape.parameters - shape.layers * shape.layer_parameters
-    gathered = 0 if alone else (2 * shape.layer_parameters + outside) * setup.compute_bytes
-    copies = setup.compute_bytes * shape.parameters if alone and setup.compute_bytes < setup.weight_bytes else 0
+    gathered = 0 if whole else (2 * shape.layer_parameters + outside) * setup.compute_bytes
+    copies = setup.compute_bytes * shape.parameters if whole and setup.compute_bytes < setup.weight_bytes else 0
     is_whole = setup.trained == shape.parameters
     adapters = 0 if is_whole else setup.trained * setup.trained_bytes
+    buckets = 2 if whole and setup.gpus > 1 else 1  # DDP brings gradients together in a copy of them
     head = shape.vocabulary * shape.hidden * 4 if is_whole else 0
     return Plan(
-        parameters=(shape.parameters * setup.weight_bytes + adapters) // setup.gpus,
-        gradients=setup.trained * setup.trained_bytes // setup.gpus,
-        optimizer=_MOMENTS * setup.trained * setup.trained_bytes // setup.gpus,
+        parameters=(shape.parameters * setup.weight_bytes + adapters) // shards,
+        gradients=buckets * setup.trained * setup.trained_bytes // shards,
+        optimizer=_MOMENTS * setup.trained * setup.trained_bytes // shards,
         gathered=gathered + copies,
         activations=_activations(shape, setup),
         logits=3 * CHUNK_LOGITS * 4 + head + 2 * setup.tokens * shape.hidden * setup.compute_bytes,

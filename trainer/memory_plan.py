@@ -116,6 +116,7 @@ def setup_of(recipe: Recipe, shape: Shape, gpus: int, adapter_parameters: int) -
     weight_bytes, compute_bytes = _BYTES[recipe.model.dtype], _BYTES[recipe.training.precision]
     return Setup(
         gpus=gpus,
+        sharded=recipe.training.shard_weights,
         weight_bytes=weight_bytes,
         compute_bytes=min(weight_bytes, compute_bytes),
         trained=adapter_parameters or shape.parameters,
@@ -138,14 +139,15 @@ def memory_and_time(recipe: Recipe, shape: Shape, setup: Setup, found: Plan) -> 
     time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
     gpus = "1 GPU" if setup.gpus == 1 else f"{setup.gpus} GPUs"
     return (
-        f"# Memory and time, computed: {gpus}, {found.total / GIB:.0f} GiB on each; training at most {tokens / 1e6:.1f} million "
-        f"tokens, {time} on H100, without sampling."
+        f"# Memory and time, computed: {gpus}, {found.total / GIB:.0f} GiB on each to train; at most {tokens / 1e6:.1f} million "
+        f"tokens of responses, {time} on H100, without sampling."
     )
 
 
 def _cure(recipe: Recipe, setup: Setup) -> str:
     fewer = f"lower training.micro_batch_tokens below {setup.tokens}"
-    return f"{fewer}, take more --gpus" + (", or set model.dtype to bfloat16" if recipe.model.dtype == "float32" else "")
+    more = "take more --gpus" if setup.sharded else "set training.shard_weights = true and take more --gpus"
+    return f"{fewer}, {more}" + (", or set model.dtype to bfloat16" if recipe.model.dtype == "float32" else "")
 
 
 def _table(found: Plan) -> Table:
@@ -172,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one key, on top of the recipe")
-    parser.add_argument("--gpus", type=int, default=1, help="that share out the weights (training.shard_weights); default 1")
+    parser.add_argument("--gpus", type=int, default=1, help="that train together, as training.shard_weights says; default 1")
     parser.add_argument("--gpu-gib", type=float, default=80, help="memory of one; default 80")
     parser.add_argument("--shape", type=Path, help="the model's configuration, where model.path is out of reach")
     return parser

@@ -15,7 +15,7 @@ from trainer.recipe import Lora
 from trainer.recipe_file import load
 
 SHAPE = Shape(parameters=1000, layer_parameters=400, layers=2, hidden=8, key_value=4, inner=32, gated=True, vocabulary=25)
-SETUP = Setup(gpus=1, weight_bytes=4, compute_bytes=4, trained=1000, trained_bytes=4, tokens=100, recompute=False)
+SETUP = Setup(gpus=1, sharded=True, weight_bytes=4, compute_bytes=4, trained=1000, trained_bytes=4, tokens=100, recompute=False)
 
 LLAMA = LlamaConfig(
     hidden_size=64,
@@ -42,6 +42,12 @@ def test_gpus_that_share_a_model_gather_two_layers_and_the_rest() -> None:
     """200 of the parameters are in no layer."""
     assert plan(SHAPE, SETUP).gathered == 0
     assert plan(SHAPE, replace(SETUP, gpus=2)).gathered == (2 * 400 + 200) * 4
+
+
+def test_gpus_with_a_copy_each_save_nothing() -> None:
+    """And hold the gradients twice, to bring them together."""
+    alone, copies = plan(SHAPE, SETUP), plan(SHAPE, replace(SETUP, gpus=2, sharded=False))
+    assert copies == replace(alone, gradients=2 * alone.gradients)
 
 
 def test_adapters_need_no_gradients_of_other_weights() -> None:
