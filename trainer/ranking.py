@@ -9,7 +9,7 @@ teacher model's opinion decides, where there is one: it moves them apart, by les
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from engine.client import Verdict
+from engine.client import Trust, Verdict
 from trainer.recipe import Scoring
 from trainer.records import Outcome, Pair, RankedResponse, RankedTask
 
@@ -24,6 +24,8 @@ def reward(outcome: Outcome, scoring: Scoring) -> float | None:
     verdict = Verdict(outcome.verdict)
     if outcome.candidate.truncated or verdict in NO_VERDICT:
         return None
+    if _has_a_say(outcome) and not scoring.delegated_passes:
+        return None
     levels = {
         Verdict.COMPILE_ERROR: scoring.compile_error,
         Verdict.RUNTIME_ERROR: scoring.runtime_error,
@@ -31,6 +33,12 @@ def reward(outcome: Outcome, scoring: Scoring) -> float | None:
         Verdict.PASSED: scoring.passed,
     }
     return levels.get(verdict, scoring.limit)
+
+
+def _has_a_say(outcome: Outcome) -> bool:
+    """Whether objects of a student's program took part in deciding that it passes."""
+    is_delegated = outcome.trust == Trust.EXAMINED_DELEGATED.value and outcome.verdict == Verdict.PASSED.value
+    return is_delegated and not outcome.candidate.teacher
 
 
 def score(outcome: Outcome, scoring: Scoring) -> float | None:

@@ -1,10 +1,11 @@
 """Scores, ranked responses and pairs."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from engine.client import Verdict
+from engine.client import Trust, Verdict
 from tests.trainer.small import outcome
 from trainer.ranking import pairs, rank, score, verdict_mix
 from trainer.recipe import Scoring
@@ -37,6 +38,16 @@ def test_a_candidate_that_was_cut_off_is_not_ranked() -> None:
     ranked = rank("task", "", [GOLD, outcome("x", "wrong_answer", truncated=True), outcome("y", "wrong_answer")], SCORING)
     assert ranked is not None
     assert [response.completion for response in ranked.responses] == ["gold", "y"]
+
+
+def test_a_pass_in_which_the_program_has_a_say_counts_unless_the_recipe_leaves_it_out() -> None:
+    """A teacher is believed, and a failure is one whoever compared."""
+    strict, delegated = Scoring(delegated_passes=False), Trust.EXAMINED_DELEGATED.value
+    student, teacher = (replace(found, trust=delegated) for found in (outcome("x", "passed"), GOLD))
+    failed = replace(outcome("y", "wrong_answer"), trust=delegated)
+    assert (score(student, SCORING), score(student, strict)) == (SCORING.passed, None)
+    assert score(teacher, strict) == SCORING.passed + SCORING.teacher_bonus
+    assert score(failed, strict) == SCORING.wrong_answer
 
 
 def test_in_a_tie_the_teacher_ranks_higher() -> None:
