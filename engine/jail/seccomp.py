@@ -36,8 +36,10 @@ _DESCRIPTOR_COMMANDS = (
 _LOCKS = (fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_OFD_SETLK, fcntl.F_OFD_SETLKW)
 _DEVICE_COMMANDS = (0x5450, 0x5451, 0x5421, 0x541B)
 """FIO{NCLEX,CLEX,NBIO,NREAD}."""
-_PROCESS_OPTIONS = (1, 2, 3, 4, 15, 16, 23, 29, 30, 36, 37, 38, 39)
-"""PR_{SET,GET}_{PDEATHSIG,DUMPABLE,NAME,TIMERSLACK,CHILD_SUBREAPER,NO_NEW_PRIVS}, PR_CAPBSET_READ."""
+_PROCESS_OPTIONS = (1, 2, 3, 4, 15, 16, 23, 30, 36, 37, 38, 39)
+"""PR_{SET,GET}_{PDEATHSIG,DUMPABLE,NAME,CHILD_SUBREAPER,NO_NEW_PRIVS}, PR_GET_TIMERSLACK, PR_CAPBSET_READ."""
+_SET_TIMER_SLACK = 29
+"""Sleeps to the nanosecond end one by one, each in the time of whoever runs on that core."""
 _MAP_HUGETLB, _MFD_HUGETLB, _MFD_EXEC, _RWF_DONTCACHE = 0x40000, 4, 0x10, 0x80
 _MADV_MERGEABLE, _MADV_COLD, _MADV_PAGEOUT, _MADV_COLLAPSE = 12, 20, 21, 25
 
@@ -62,7 +64,7 @@ _DECIDED = {
     "getsockopt": _allowed(2, _SOCKET_OPTIONS, errno.ENOPROTOOPT),
     "fcntl": _Decision(1, dict.fromkeys(_DESCRIPTOR_COMMANDS, _ALLOW) | dict.fromkeys(_LOCKS, 0), errno.EINVAL),
     "ioctl": _allowed(1, _DEVICE_COMMANDS, errno.ENOTTY),
-    "prctl": _allowed(0, _PROCESS_OPTIONS, errno.EINVAL),
+    "prctl": _Decision(0, dict.fromkeys(_PROCESS_OPTIONS, _ALLOW) | {_SET_TIMER_SLACK: 0}, errno.EINVAL),
     "setrlimit": _Decision(0, {resource.RLIMIT_CORE: errno.EPERM}, _ALLOW),
     # Pages that are merged tell that somebody has the same; those of libraries are in use by others.
     "madvise": _Decision(2, dict.fromkeys((_MADV_MERGEABLE, _MADV_COLD, _MADV_PAGEOUT, _MADV_COLLAPSE), errno.EINVAL), _ALLOW),
@@ -88,12 +90,12 @@ class _Architecture:
     direct: int
     """O_DIRECT."""
     closing_off: tuple[int, ...]
-    """mount, unshare, setns, capset, landlock_restrict_self, seccomp."""
+    """mount, unshare, setns, capset, landlock_restrict_self, seccomp, sched_setscheduler."""
 
 
 ARCHITECTURES = {
-    "x86_64": _Architecture(audit=0xC000003E, column=1, direct=0x4000, closing_off=(165, 272, 308, 126, 446, 317)),
-    "aarch64": _Architecture(audit=0xC00000B7, column=2, direct=0x10000, closing_off=(40, 97, 268, 91, 446, 277)),
+    "x86_64": _Architecture(audit=0xC000003E, column=1, direct=0x4000, closing_off=(165, 272, 308, 126, 446, 317, 144)),
+    "aarch64": _Architecture(audit=0xC00000B7, column=2, direct=0x10000, closing_off=(40, 97, 268, 91, 446, 277, 119)),
 }
 
 

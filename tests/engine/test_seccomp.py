@@ -231,7 +231,7 @@ def test_the_filter_is_short(machine):
     of_slot, of_cell = machine.programs
     assert len(of_slot) % 8 == len(of_cell) % 8 == 0
     assert len(of_slot) // 8 < 512
-    assert len(of_cell) // 8 < 12
+    assert len(of_cell) // 8 < 13
 
 
 def test_memory_files_that_could_be_executed_are_refused(machine):

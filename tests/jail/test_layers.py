@@ -76,6 +76,16 @@ def test_candidate_and_examiner_have_ids_of_their_own(jails):
     assert jails.run("import os\ndef uid(): return os.getuid()", tests=tests).verdict is Verdict.PASSED
 
 
+def test_who_wakes_up_interrupts_nobody(jails):
+    """A crowd that wakes up every few microseconds would take time from its neighbours, and have more than its share."""
+    program = (
+        "import ctypes, os\nprctl = ctypes.CDLL(None).prctl\nprctl(29, 1, 0, 0, 0)\n"
+        "print(prctl(30, 0, 0, 0, 0), os.sched_getscheduler(0) == os.SCHED_BATCH)\n"
+        "try: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))\nexcept OSError: print('refused')"
+    )
+    assert said(jails, program) == "50000 True\nrefused\n"
+
+
 LISTENS = """
 import os, socket, sys
 for name in ("user", "net"):

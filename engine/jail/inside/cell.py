@@ -17,6 +17,7 @@ _HOME = HOME.encode()
 _INODES = 16_384
 _SIGNALS = 256
 """Signals that wait, and timers that send them: memory of the kernel that is in no account but the host's root's."""
+_ANY_PRIORITY = os.sched_param(0)
 _PROC_OPTIONS = b"subset=pid" if kernel.version() >= (5, 8) else None
 """What is the host's, such as its memory, its interrupts and its settings, is not in a cell's /proc."""
 _MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -86,6 +87,7 @@ def enter(bars: Bars, role: int, limits: dict[str, Any], keep: list[int]) -> Non
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     kernel.drop_capabilities()
+    os.sched_setscheduler(0, os.SCHED_BATCH, _ANY_PRIORITY)  # who wakes up waits until others have had their turn
     kernel.own_proc_entries()
     kernel.install_seccomp(bars.cell_filter)
 
