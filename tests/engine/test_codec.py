@@ -68,6 +68,7 @@ class FakePeer:
     def __init__(self, *classes):
         self.classes = {kind.__name__: kind for kind in classes}
         self.kept = set()
+        self.is_open = False
         self.handed_out = []
 
     def export(self, item):
@@ -390,6 +391,7 @@ WELL_FORMED = {
     "namedtuple": ["namedtuple", "P", ["x"], [1]],
     "numpy": ["numpy", "<i8", None, "AAAAAAAAAAA="],
     "ndarray": ["ndarray", "<i8", [1], "AAAAAAAAAAA="],
+    "window": ["window", [[2]], "<i8", 0, [1], [8]],
     "path": ["path", "PurePosixPath", "a/b"],
     "UUID": ["UUID", "0x5"],
     "deque": ["deque", [], None],
@@ -422,8 +424,10 @@ def test_plain_data_has_no_other_kinds(kind):
     """They decode elsewhere; where only plain data may stand each is refused by its kind."""
     peer = FakePeer(*TRUSTED)
     peer.export(len)
-    if kind not in ("numpy", "ndarray") or numpy is not None:
+    if kind not in ("numpy", "ndarray", "window"):
         Decoder([WELL_FORMED[kind], ["dict", [], []]], peer, [[]])
+    elif numpy is not None:
+        Decoder([WELL_FORMED[kind], ["dict", [], []], WELL_FORMED["ndarray"]], peer, [[]])
     with pytest.raises(Malformed, match="only plain data"):
         Decoder([WELL_FORMED[kind]], peer, [[]], plain=True)
 
@@ -541,3 +545,21 @@ def test_arrays_of_objects_are_exported():
     peer = FakePeer()
     assert crossed([array], peer)[0] is array
     assert len(peer.handed_out) == 1
+
+
+@pytest.mark.skipif(numpy is None, reason="numpy is not installed")
+@pytest.mark.parametrize(
+    "part",
+    [
+        ["<i8", 8, [1], [8]],
+        ["<i8", -8, [1], [8]],
+        ["<i8", 0, [2], [8]],
+        ["<i8", 0, [2], [-8]],
+        ["|O", 0, [1], [8]],
+        ["<i8", 0, [-1], [8]],
+    ],
+)
+def test_a_part_of_an_array_lies_within_it(part):
+    """Where it does not, its memory would be that of others."""
+    with pytest.raises(Malformed):
+        Decoder([["window", [[1]], *part], WELL_FORMED["ndarray"]], FakePeer())

@@ -109,6 +109,8 @@ def run(work: dict[str, Any], report_fd: int, sock: socket.socket | None) -> NoR
 class CandidateSide(Conversation):
     """The program's end of the conversation: does whatever the examiner asks."""
 
+    is_open = True
+
     def __init__(self, sock: socket.socket, module: types.ModuleType) -> None:
         super().__init__(sock)
         self._names = module.__dict__

@@ -45,6 +45,8 @@ class Gone(BaseException):
 class Conversation:
     """One end. `classes` are the classes whose instances cross by value, by name."""
 
+    is_open = False
+
     def __init__(self, sock: socket.socket) -> None:
         self.classes: dict[str, type] = {}
         self.kept: set[type] = set()

@@ -50,6 +50,7 @@ class PlainData:
 
     classes: dict[str, type] = {}  # noqa: RUF012  # never written
     kept: frozenset[type] = frozenset()
+    is_open = False
 
     def export(self, item: object) -> Row:
         raise TypeError(f"an object of type {type(item).__name__} is no plain data")
@@ -313,6 +314,19 @@ def _numpy(decoder: Decoder, row: Row) -> object:
     return array[0] if shape is None else array.reshape(shape).copy()
 
 
+def _window(decoder: Decoder, row: Row) -> object:
+    """A part of an array that shares its memory. Its bounds are checked by numpy."""
+    import numpy
+
+    [base] = decoder.values(row[1])
+    dtype = numpy.dtype(str(row[2]))
+    if not isinstance(base, numpy.ndarray) or {base.dtype.kind, dtype.kind} - set(NUMPY_KINDS):
+        raise Malformed("a part of something other than an array of plain data")
+    lies_alike = type(base) is numpy.ndarray and base.flags.c_contiguous
+    memory = base if lies_alike else numpy.array(base, order="C", subok=False)
+    return numpy.ndarray(row[4], dtype, memory, row[3], row[5])
+
+
 def _path(decoder: Decoder, row: Row) -> object:
     import pathlib  # large, and rarely used
 
@@ -372,6 +386,7 @@ _HOLDING: dict[str, Any] = {
     "exception": _exception,
     "namedtuple": _namedtuple,
     "view": _view,
+    "window": _window,
 }
 # Kinds that hold nothing.
 _LEAVES: dict[str, Any] = {

@@ -27,6 +27,7 @@ type Row = list[Any]
 PLAIN_KINDS = frozenset(("list", "tuple", "set", "frozenset", "dict", "bytearray", "scalar", "int", "complex", "bytes"))
 """Kinds of built-in data: all that may leave a jail."""
 NUMPY_KINDS = "biufcSUmM"
+_SMALL_ARRAY_BYTES = 1_000
 PATHS = frozenset(("PurePath", "PurePosixPath", "PureWindowsPath", "PosixPath"))
 BUILTIN_TYPES = {name: item for name, item in vars(builtins).items() if isinstance(item, type)}
 _HUGE = 1 << 256
@@ -44,6 +45,10 @@ class Peer(Protocol):
     @property
     def kept(self) -> Set[type]:
         """Classes whose instances stay where they are, although they are subclasses of a built-in type."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the other side may see the whole array of which a part crosses: a program's, not the tests'."""
 
     def export(self, item: object) -> Row:
         """A row that stands for an object that is no data. Raises TypeError where no objects may cross."""
@@ -66,6 +71,7 @@ class Encoder:
         self._known = known or {}
         self._row_of: dict[int, int] = {}
         self._pending: list[int] = []
+        self._opened: object = None
 
     def encode(self, value: object) -> Any:
         """The atom of a value. Raises TypeError where something in it cannot cross."""
@@ -75,7 +81,9 @@ class Encoder:
 
     def encode_contents(self, value: object) -> Row:
         """The row of an object as it is now, also when the other side has that object."""
+        self._opened = value
         row = self._row(value)
+        self._opened = None
         self._finish()
         return row
 
@@ -91,6 +99,11 @@ class Encoder:
             if self.rows[number] is None:
                 self._pending.append(number)
         return [number]
+
+    def shows_base_of(self, array: Any) -> bool:
+        """Whether the array of which this one is a part crosses with it, so that a change of one changes the other."""
+        base, known = array.base, id(array.base) in self._row_of or id(array.base) in self._known
+        return array is not self._opened and (known or (self._peer.is_open and base.nbytes <= _SMALL_ARRAY_BYTES))
 
     def atoms(self, values: Any) -> list[Any]:
         items = list(values)
@@ -114,7 +127,7 @@ class Encoder:
         if self._peer.classes.get(kind.__name__) is kind and (issubclass(kind, enum.Enum) or _is_made_empty(kind)):
             return self._instance(value)
         if (library := _LIBRARIES.get(str(getattr(kind, "__module__", "")).partition(".")[0])) and (
-            found := library(value)
+            found := library(self, value)
         ) is not None:
             return found
         if issubclass(kind, tuple) and isinstance(fields := getattr(kind, "_fields", None), tuple):
@@ -153,22 +166,27 @@ def instance_fields(value: object) -> dict[str, object]:
     return fields
 
 
-def _numpy_row(value: Any) -> Row | None:
+def _numpy_row(encoder: Encoder, value: Any) -> Row | None:
     numpy = sys.modules["numpy"]
     if not isinstance(value, (numpy.ndarray, numpy.generic)) or value.dtype.kind not in NUMPY_KINDS:
         return None
     data = base64.b64encode(numpy.ascontiguousarray(value).tobytes()).decode()
     if isinstance(value, numpy.generic):
         return ["numpy", value.dtype.str, None, data]
+    base = value.base
+    is_plain = type(base) is numpy.ndarray and base.dtype.kind in NUMPY_KINDS and base.flags.c_contiguous
+    if is_plain and encoder.shows_base_of(value):
+        offset = value.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        return ["window", [encoder.atom(base)], value.dtype.str, offset, list(value.shape), list(value.strides)]
     return ["ndarray", value.dtype.str, list(value.shape), data]
 
 
-def _path_row(value: Any) -> Row | None:
+def _path_row(encoder: Encoder, value: Any) -> Row | None:
     name = type(value).__name__
     return ["path", name, str(value)] if getattr(sys.modules["pathlib"], name, None) is type(value) and name in PATHS else None
 
 
-def _uuid_row(value: Any) -> Row | None:
+def _uuid_row(encoder: Encoder, value: Any) -> Row | None:
     return ["UUID", hex(value.int)] if type(value) is sys.modules["uuid"].UUID else None
 
 

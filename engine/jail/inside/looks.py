@@ -227,6 +227,7 @@ class _Objects:
     """The peer of an encoder for which all objects are one."""
 
     kept: frozenset[type] = frozenset()
+    is_open = False
 
     def __init__(self, peer: Peer) -> None:
         self.classes = peer.classes
