@@ -15,7 +15,7 @@ from typing import Any
 from .decoding import MUTABLE_KINDS, Decoder, Malformed
 from .encoding import Encoder, Peer, Row, instance_fields
 
-_HANDED, _SHOWN = 128, 32
+_HANDED, _SHOWN = 128, 64
 """How many are followed of what was handed over, and of what was shown."""
 _MOST_PARTS = 1_000
 
@@ -155,8 +155,8 @@ def _size(row: Row) -> int:
 
 def look(item: Any) -> list[Any]:
     """The parts of a mutable object now, to tell by identity later whether it was changed."""
-    if type(item) is list:
-        return item.copy()
+    if isinstance(item, list):
+        return list.copy(item)
     if isinstance(item, dict):
         return [*item.keys(), *item.values()]
     if isinstance(item, (bytearray, set)):
