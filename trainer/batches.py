@@ -63,6 +63,12 @@ def deal(sizes: Sequence[int], most: int, hands: int) -> list[list[list[int]]]:
     return [of_hand + [[] for _ in range(longest - len(of_hand))] for of_hand in parts]
 
 
+def is_dealt(hands: Sequence[Sequence[Sequence[int]]], items: int) -> bool:
+    """Whether every item is in one part of one hand, and every hand has as many parts."""
+    held = sorted(index for parts in hands for part in parts for index in part)
+    return held == list(range(items)) and len({len(parts) for parts in hands}) == 1
+
+
 def shuffled_by_length[Item](
     items: Sequence[Item], batch_items: int, length: Callable[[Item], int], rng: random.Random
 ) -> Iterator[list[Item]]:

@@ -30,7 +30,7 @@ class ExecutionError(TrainerError):
 
 
 class TrainingError(TrainerError):
-    """A training broke off: its loss or gradient is no number."""
+    """A training broke off: its loss or gradient is no number, or its processes disagree."""
 
 
 class RunFolderError(TrainerError):

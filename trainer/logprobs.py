@@ -8,6 +8,7 @@ Shape letters: M response tokens of all responses; N responses, S columns; H hid
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,16 +26,32 @@ _TOLERANCE_OF_HALVES = 0.1
 _EXAMPLE = Prompted(prompt=range(3, 10), responses=([5, 6, 7, 8], [9], [4, 5]))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shortcuts:
+    """The short ways that a network can take."""
+
+    skips_logits: bool
+    kernel: str | None
+    """What attends in packed rows (see trainer.attention); None: rows are padded."""
+
+
 class Scorer(torch.nn.Module):
     """A network that gives log-probabilities instead of logits. What is wrapped for several processes is this, as a whole."""
 
-    def __init__(self, network: Any, kernels: Sequence[str] | None = None) -> None:
-        """`kernels` are tried in turn for packed rows (see trainer.attention), by default the device's; [] leaves rows padded."""
+    def __init__(self, network: Any, shortcuts: Shortcuts) -> None:
         super().__init__()
-        self.network = network
-        self.skips_logits = can_skip_logits(network)
+        self.network, self.shortcuts = network, shortcuts
+        self.skips_logits, self.shares_prefixes = shortcuts.skips_logits, shortcuts.kernel is not None
+        if shortcuts.kernel:
+            network.set_attn_implementation(shortcuts.kernel)
+
+    @classmethod
+    def of(cls, network: Any, kernels: Sequence[str] | None = None) -> "Scorer":
+        """Looks for shortcuts first. `kernels` are tried in turn, by default those of the device; [] leaves rows padded."""
         chosen = attention.kernels(network.device) if kernels is None else kernels
-        self.shares_prefixes = any(can_share_prefixes(network, kernel, skips_logits=self.skips_logits) for kernel in chosen)
+        skips = can_skip_logits(network)
+        kernel = next((kernel for kernel in chosen if can_share_prefixes(network, kernel, skips_logits=skips)), None)
+        return cls(network, Shortcuts(skips_logits=skips, kernel=kernel))
 
     def forward(self, prompts: Sequence[Prompted]) -> torch.Tensor:
         """log P(y_t | x, y_<t) of the response tokens, shape (M,)."""
@@ -56,7 +73,7 @@ def token_logprobs(
 def scorer_of(model: LanguageModel) -> torch.nn.Module:
     """The model's scorer, made when it is first asked for."""
     if model.scorer is None:
-        model.scorer = Scorer(model.network)
+        model.scorer = Scorer.of(model.network)
     scorer: torch.nn.Module = model.scorer
     return scorer
 
@@ -77,7 +94,7 @@ def can_skip_logits(network: Any) -> bool:
 
 
 def can_share_prefixes(network: Any, kernel: str, *, skips_logits: bool) -> bool:
-    """Whether packed rows give what padded ones do with that kernel; leaves the network set up for them if so.
+    """Whether packed rows give what padded ones do with that kernel.
 
     Layers that see only the last tokens are left to the network: the layout knows no such window.
     """
@@ -92,10 +109,9 @@ def can_share_prefixes(network: Any, kernel: str, *, skips_logits: bool) -> bool
             found = _compute(network, pack([_EXAMPLE], network.device), skips_logits=skips_logits)
         except (TypeError, ValueError, RuntimeError):  # it does not know what to do with a layout
             found = torch.full_like(wanted, torch.nan)
-    if _agree(found, wanted, network.dtype):
-        return True
-    network.set_attn_implementation(before)
-    return False
+        finally:
+            network.set_attn_implementation(before)
+    return _agree(found, wanted, network.dtype)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 
 from trainer.checkpoint import State, state_of, take_up
 from trainer.language_model import LanguageModel
-from trainer.logprobs import scorer_of
+from trainer.logprobs import Scorer, Shortcuts, scorer_of
 
 _PATIENCE = timedelta(days=7)
 """How long a process waits for the first one, which may be sampling."""
@@ -92,7 +92,7 @@ class Together:
         self._talk: Any = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
     def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        self._scorer, prepared = self._accelerator.prepare(scorer_of(model), optimizer)
+        self._scorer, prepared = self._accelerator.prepare(self._scorer_of(model), optimizer)
         model.scorer = self._scorer
         return prepared  # type: ignore[no-any-return] # accelerate's prepare is untyped
 
@@ -123,6 +123,22 @@ class Together:
         torch.distributed.broadcast_object_list(items, src=0, group=self._talk)
         told: Item = items[0]
         return told
+
+    def _scorer_of(self, model: LanguageModel) -> torch.nn.Module:
+        """The model's scorer, with the shortcuts that the first process found.
+
+        A process that follows may have no weights to try them on yet. And what a step is divided by depends on them, so
+        processes that disagreed would train tasks twice or never.
+        """
+        found: Shortcuts | None = None
+        if self.rank == 0:
+            first: Any = scorer_of(model)
+            found = first.shortcuts
+        told = self.tell(found)
+        assert told is not None, "the first process said which shortcuts it found"
+        if self.rank:
+            model.scorer = Scorer(model.network, told)
+        return scorer_of(model)
 
     def leave(self) -> None:
         """The last call, in every process. Until then a thread of gloo's may still hold what was said last.

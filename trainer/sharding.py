@@ -20,7 +20,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trainer.checkpoint import State, trained
 from trainer.language_model import LanguageModel
-from trainer.logprobs import scorer_of
 from trainer.processes import Together
 from trainer.recipe import Precision
 
@@ -39,7 +38,7 @@ class Sharded(Together):
         self._plain: tuple[Any, Any] | None = None
 
     def prepare(self, model: LanguageModel, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        scorer = scorer_of(model)
+        scorer = self._scorer_of(model)
         names = {weight: name for name, weight in scorer.named_parameters()}
         scorer.to("cpu")
         if self.rank == 0:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.batches import deal, shuffled_by_length
+from trainer.batches import deal, is_dealt, shuffled_by_length
 from trainer.checkpoint import Checkpoints, chance_now, set_chance
 from trainer.dropout import switch_off
 from trainer.errors import TrainingError
@@ -70,7 +70,7 @@ def train(
     as it was before the first one.
 
     Goes on from the checkpoint, where there is one. Raises TrainingError where more losses or gradients in a row are no numbers
-    than the schedule skips; the weights of the last checkpoint are then good ones.
+    than the schedule skips, the weights of the last checkpoint are then good ones, and where processes disagree.
     """
     torch.manual_seed(seed)
     network, steps = model.network, schedule.steps(len(tasks))
@@ -177,8 +177,15 @@ def _backward(
 
 
 def _my_parts(model: LanguageModel, tasks: Sequence[RankedTask], schedule: Schedule, processes: Processes) -> list[list[int]]:
+    """This process's. Raises TrainingError where the processes do not deal alike: before they wait for each other in vain."""
     sizes = [tokens_to_compute(model, tokens_of(model, task)) for task in tasks]
-    return deal(sizes, schedule.micro_batch_tokens, processes.size)[processes.rank]
+    mine = deal(sizes, schedule.micro_batch_tokens, processes.size)[processes.rank]
+    if not is_dealt(processes.gather(mine), len(tasks)):
+        raise TrainingError(
+            "the processes disagree about the size of tasks, so some would be trained twice or never; "
+            "give all of them the same code, recipe and tokenizer"
+        )
+    return mine
 
 
 def merge(parts: Sequence[tuple[float, Metrics]]) -> Metrics:

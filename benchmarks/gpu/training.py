@@ -99,7 +99,7 @@ def measure(options: argparse.Namespace, way: Way) -> dict[str, float]:
     parameters, tokens = model.network.num_parameters(), tokens_in(model, tasks)
     if way.lora_rank:
         lora.attach(model, Lora(rank=way.lora_rank), seed=0)
-    model.scorer = Scorer(model.network, [way.kernel] if way.kernel else [])
+    model.scorer = Scorer.of(model.network, [way.kernel] if way.kernel else [])
     if way.kernel and not model.scorer.shares_prefixes:
         raise SystemExit(f"this model does not work with packed rows and {way.kernel}")
     plan = replace(schedule(options), precision=way.precision, recompute_activations=way.recompute)

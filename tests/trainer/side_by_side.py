@@ -7,42 +7,67 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch.distributed.tensor import DTensor
 
 from tests.trainer import small
-from tests.trainer.test_training import TASKS, double_model
-from trainer import lora
+from tests.trainer.test_training import TASKS, double_model, response
+from trainer import language_model, lora
 from trainer.checkpoint import Checkpoints
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Dpo, Objective, Rrtf
 from trainer.processes import Alone, Processes, Together, is_several
 from trainer.recipe import Lora, Precision
+from trainer.records import RankedTask
 from trainer.sharding import Sharded
 from trainer.training import train
 
+UNEVEN = [
+    RankedTask(
+        task_id=f"uneven-{number}",
+        prompt="def solve(x):\n" + "    # and so on\n" * (number % 4) ** 2,
+        responses=tuple(response("    return x\n" * (1 + r % 3), 1.0 - r) for r in range(1 + 3 * number % 7)),
+    )
+    for number in range(9)
+]
+"""Some prompts are of twenty times as many tokens as others, and some are the same; one to seven responses each."""
 
-def prepared(model: LanguageModel, processes: Processes) -> LanguageModel:
-    """Who follows takes over the weights of the first process."""
+
+def prepared(model: LanguageModel, processes: Processes, folder: Path) -> LanguageModel:
+    """Who follows begins without weights; what nobody has written may be anything, here no numbers."""
+    if processes.rank == 0:
+        model.save(folder / "model")
+    processes.gather(None)  # now it is there
     if processes.rank:
+        dtype = model.network.dtype
+        model = language_model.without_weights(folder / "model")
+        model.network.to(dtype)
         with torch.no_grad():
             for weight in model.network.parameters():
-                weight.add_(1.0)
+                weight.fill_(torch.nan)
+    processes.gather(None)  # now nobody needs it any more
     return model
 
 
 def outcome(
-    objective: Objective, processes: Processes, *, adapters: bool = False, precision: Precision = "float32"
+    objective: Objective,
+    processes: Processes,
+    folder: Path,
+    *,
+    adapters: bool = False,
+    precision: Precision = "float32",
+    tasks: Sequence[RankedTask] = TASKS,
 ) -> dict[str, object]:
     """Two steps of all tasks, a third of which fits into one part: metrics, weights, and how many numbers each process held."""
-    model = prepared(double_model() if precision == "float32" else small.model(), processes)
+    model = prepared(double_model() if precision == "float32" else small.model(), processes, folder)
     if adapters:
         lora.attach(model, Lora(rank=4), seed=1)
     schedule = small.schedule(epochs=2, micro_batch_tokens=150, recompute_activations=adapters, precision=precision)
-    steps = train(model, TASKS, loss_of(objective), schedule, 0, needs_reference=objective.needs_reference, processes=processes)
+    steps = train(model, tasks, loss_of(objective), schedule, 0, needs_reference=objective.needs_reference, processes=processes)
     metrics, held = [], 0
     for step in steps:
         metrics.append(step)
@@ -57,7 +82,7 @@ def local(weight: torch.Tensor) -> torch.Tensor:
 
 def interrupted(folder: Path, processes: Processes, killed_in: int) -> dict[str, object]:
     """Six steps, or those that are left of them."""
-    model = prepared(double_model(), processes)
+    model = prepared(double_model(), processes, folder)
     checkpoints = Checkpoints(path=folder / "checkpoint.pt", every_ms=10**9, every_steps=1)
     schedule = small.schedule(epochs=3, batch_tasks=3)
     metrics = []
@@ -83,11 +108,12 @@ def main() -> None:
         found = interrupted(Path(folder), processes, int(killed_in[0]))
     else:
         found = {
-            f"{objective.name}, {'LoRA' if adapters else 'full'}": outcome(objective, processes, adapters=adapters)
+            f"{objective.name}, {'LoRA' if adapters else 'full'}": outcome(objective, processes, Path(folder), adapters=adapters)
             for objective in (Rrtf(), Dpo())
             for adapters in (False, True)
         }
-        found["rrtf, bfloat16"] = outcome(Rrtf(), launched(how, "bfloat16"), precision="bfloat16")
+        found["dpo, uneven"] = outcome(Dpo(), processes, Path(folder), tasks=UNEVEN)
+        found["rrtf, bfloat16"] = outcome(Rrtf(), launched(how, "bfloat16"), Path(folder), precision="bfloat16")
     if processes.rank == 0:
         torch.save(found, Path(folder) / f"{how}-{processes.size}.pt")
     if isinstance(processes, Together):

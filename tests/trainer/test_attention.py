@@ -50,7 +50,7 @@ def test_dropout_is_left_to_sdpa() -> None:
 
 
 def scorer(config: Any, kernel: str) -> Scorer:
-    made = Scorer(networks.network(config, torch.float32).to(DEVICE), [kernel])
+    made = Scorer.of(networks.network(config, torch.float32).to(DEVICE), [kernel])
     assert made.shares_prefixes
     assert made.network.config._attn_implementation == kernel
     return made
@@ -95,13 +95,13 @@ def test_gradients_do_not_depend_on_the_kernel() -> None:
 
 def test_a_kernel_that_fails_is_passed_over() -> None:
     """FlexAttention knows no float64 on a CPU; with both allowed the network is set up for the other one."""
-    made = Scorer(networks.network(networks.SHARING["llama"]).to(DEVICE), [attention.FLEX, attention.SDPA])
+    made = Scorer.of(networks.network(networks.SHARING["llama"]).to(DEVICE), [attention.FLEX, attention.SDPA])
     assert made.shares_prefixes
     assert made.network.config._attn_implementation == attention.SDPA
 
 
 def test_without_a_kernel_rows_are_padded() -> None:
     """And the network keeps the attention that it came with."""
-    made = Scorer(networks.network(networks.SHARING["llama"]), [])
+    made = Scorer.of(networks.network(networks.SHARING["llama"]), [])
     assert not made.shares_prefixes
     assert made.network.config._attn_implementation == "sdpa"

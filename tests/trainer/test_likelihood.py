@@ -94,7 +94,7 @@ def test_no_tensor_is_as_large_as_the_logits() -> None:
 @pytest.mark.parametrize("config", networks.SHARING.values(), ids=networks.SHARING)
 def test_a_plain_head_is_recognised(config: Any) -> None:
     """Of every family that shares prefixes."""
-    assert Scorer(networks.network(config)).skips_logits
+    assert Scorer.of(networks.network(config)).skips_logits
 
 
 def test_a_head_that_caps_its_logits_is_left_to_the_network() -> None:

@@ -44,7 +44,7 @@ def logps_and_gradients(scorer: Scorer, *, packed: bool) -> tuple[torch.Tensor, 
 @TOGETHER
 def test_packed_equals_padded_with_gradients(config: Any) -> None:
     """Every token's log-probability and every weight's gradient, in float64 but for some norms, which are always in float32."""
-    scorer = Scorer(networks.network(config))
+    scorer = Scorer.of(networks.network(config))
     packed, packed_gradients = logps_and_gradients(scorer, packed=True)
     padded, padded_gradients = logps_and_gradients(scorer, packed=False)
     assert torch.allclose(packed, padded, rtol=1e-9, atol=1e-9)
@@ -57,7 +57,7 @@ def test_packed_equals_padded_with_gradients(config: Any) -> None:
 @TOGETHER
 def test_packed_equals_padded_in_float32(config: Any) -> None:
     """To rounding."""
-    scorer = Scorer(networks.network(config, torch.float32))
+    scorer = Scorer.of(networks.network(config, torch.float32))
     packed, padded = (logps_and_gradients(scorer, packed=way)[0] for way in (True, False))
     assert torch.allclose(packed, padded, rtol=1e-3, atol=1e-4)
 
@@ -72,7 +72,7 @@ def test_a_packed_row_holds_each_prompt_once_and_no_padding() -> None:
 
 def test_no_response_sees_another() -> None:
     """With a neighbour's tokens changed, a response keeps every log-probability to the last bit."""
-    scorer = Scorer(networks.network(networks.SHARING["llama"]))
+    scorer = Scorer.of(networks.network(networks.SHARING["llama"]))
     before, after = (
         scorer([Prompted(prompt=[5, 6], responses=[[7, 8, 9, 2], neighbour, [10, 11, 2]])]).split([4, 3, 3])
         for neighbour in ([50, 51, 2], [60, 61, 2])
@@ -103,7 +103,7 @@ def test_sampling_from_a_network_that_shares_prefixes_is_as_before() -> None:
     asked: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "output_logits": True}
     asked |= {"attention_mask": torch.tensor([[0, 1, 1], [1, 1, 1]]), "return_dict_in_generate": True}
     before = network.generate(torch.tensor([[0, 5, 6], [7, 8, 9]]), **asked)
-    assert Scorer(network).shares_prefixes
+    assert Scorer.of(network).shares_prefixes
     after = network.generate(torch.tensor([[0, 5, 6], [7, 8, 9]]), **asked)
     assert torch.equal(before.sequences, after.sequences)
     assert torch.allclose(torch.stack(before.logits), torch.stack(after.logits), rtol=1e-9)
@@ -177,5 +177,5 @@ def test_a_step_is_divided_by_the_tokens_that_are_computed() -> None:
     model = small.model()
     prompted = Prompted(prompt=range(3, 10), responses=([5, 6, 7, 8], [9]))
     assert tokens_to_compute(model, prompted) == 7 + 3
-    model.scorer = Scorer(model.network, kernels=[])
+    model.scorer = Scorer.of(model.network, kernels=[])
     assert tokens_to_compute(model, prompted) == 2 * (7 + 3)

@@ -47,7 +47,7 @@ def found(folder: Path, launcher: Sequence[str], *arguments: str, wanted: int = 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["copies", "shards"])
-@pytest.mark.parametrize("case", ["rrtf, full", "rrtf, LoRA", "dpo, full", "dpo, LoRA"])
+@pytest.mark.parametrize("case", ["rrtf, full", "rrtf, LoRA", "dpo, full", "dpo, LoRA", "dpo, uneven"])
 def test_two_processes_end_where_one_does(folder: Path, how: str, case: str) -> None:
     """Losses, gradient norms, counts of pairs and all weights, to rounding."""
     one, two = found(folder, ALONE, "copies")[case], found(folder, TORCHRUN, how)[case]

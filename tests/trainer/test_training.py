@@ -1,14 +1,18 @@
 """The training loop: a step computed in parts is the step computed at once."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.trainer import small
-from trainer.batches import deal, in_parts
+from trainer.batches import deal, in_parts, is_dealt
+from trainer.errors import TrainingError
 from trainer.forward import forward, refer
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import OBJECTIVES, Objective, Rrtf
+from trainer.processes import Alone
 from trainer.records import RankedResponse, RankedTask
 from trainer.training import train
 
@@ -78,6 +82,31 @@ def test_deals_are_fair_and_have_as_many_parts_each() -> None:
     assert deal([9, 1, 5, 5], 5, 2) == [[[0], [1]], [[2], [3]]]
     assert deal([4], 10, 3) == [[[0]], [[]], [[]]]
     assert deal([1, 2, 3], 10, 1) == [[[0, 1, 2]]]
+
+
+def test_what_was_dealt_is_looked_over() -> None:
+    """Nothing twice, nothing left out, and as many parts for each."""
+    assert is_dealt(deal([9, 1, 5, 5], 5, 2), 4)
+    assert not is_dealt([[[0], [1]], [[2], [1]]], 3)
+    assert not is_dealt([[[0], [1]], [[3], []]], 4)
+    assert not is_dealt([[[0], [1]], [[2]]], 3)
+
+
+class Disagreeing(Alone):
+    """One of two processes; the other one says that it has nothing to do."""
+
+    size = 2
+
+    def gather[Item](self, item: Item) -> list[Item]:
+        nothing: Any = [[] for _ in item] if isinstance(item, list) else item
+        return [item, nothing]
+
+
+def test_processes_that_deal_differently_stop() -> None:
+    """Before any of them trains a task twice, or waits for the others."""
+    steps = train(small.model(), TASKS, loss_of(Rrtf()), small.schedule(), 0, processes=Disagreeing())
+    with pytest.raises(TrainingError, match="the processes disagree"):
+        next(steps)
 
 
 def test_the_reference_does_not_depend_on_its_company() -> None:
