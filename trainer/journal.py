@@ -1,11 +1,13 @@
 """A file of JSON lines that grows as things finish, so that whoever is killed has lost nothing that was finished.
 
-Each line is one write at the end of the file. A process that dies in the middle of one leaves a torn line, and so does a full
-disk: the next one to open the file cuts it off and goes on behind the last whole line.
+Each line is one write at the end of the file. A process that dies in the middle of one leaves a torn line: the next one to open
+the file cuts it off and goes on behind the last whole line. A full disk tears a line as well; then the writer itself cuts it off,
+since other threads may go on writing.
 """
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +19,21 @@ class Journal:
 
     def __init__(self, file: int, lines: list[dict[str, Any]]) -> None:
         self._file = file
+        self._lock = threading.Lock()
         self.earlier = lines
         """What was there already."""
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Writes one line, so that it outlives this process. Raises OSError where not all of it could be written."""
         left = memoryview(json.dumps(line).encode() + b"\n")
-        while left:
-            left = left[os.write(self._file, left) :]
+        with self._lock:
+            whole = os.fstat(self._file).st_size
+            try:
+                while left:
+                    left = left[os.write(self._file, left) :]
+            except BaseException:
+                os.ftruncate(self._file, whole)
+                raise
 
 
 @contextmanager

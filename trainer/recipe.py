@@ -133,6 +133,12 @@ class Scoring(Section):
             raise ValueError("the levels must ascend: compile_error < runtime_error < wrong_answer < passed")
         return self
 
+    @model_validator(mode="after")
+    def _a_solution_is_worth_most(self) -> "Scoring":
+        if not self.limit < self.passed:
+            raise ValueError(f"scoring.limit is {self.limit:g}: set it below scoring.passed, or time-outs rank above solutions")
+        return self
+
 
 class Training(Section):
     """The ranking rounds: each samples from the model of the round before, on tasks of its own."""

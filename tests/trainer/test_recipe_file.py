@@ -68,6 +68,8 @@ def test_set_wins_over_the_file(tmp_path: Path) -> None:
         ("sampling.top_p=1.5", "sampling.top_p: input should be less than or equal to 1, not 1.5"),
         ("scoring.teacher_bonus=0", "scoring.teacher_bonus: input should be greater than 0"),
         ("scoring.passed=-0.5", "the levels must ascend"),
+        ("scoring.limit=1.5", "scoring.limit is 1.5: set it below scoring.passed"),
+        ("scoring.limit=1.0", "scoring.limit is 1: set it below scoring.passed"),
         ("seed=1", "write section.key=value"),
         ("run.seed", "write section.key=value"),
         ("sft.epochs=0", "a new model needs a supervised start"),
