@@ -13,8 +13,13 @@ from trainer.errors import Refused
 from trainer.servers import Servers
 from trainer.teachers.settings import Teacher
 
-_SCORE = re.compile(r"\bscore\b(?:\s+is)?\W*?(-?\d+(?:\.\d+)?)", re.IGNORECASE)
-_ONLY_A_NUMBER = re.compile(r"\W*(-?\d+(?:\.\d+)?)\W*")
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_UNCLEAR = r"(,\d|\s*%|\s*(?:/|-|–|to|or|out\s+of)\s*\d)?"
+"""Behind a number: a range, or another scale than ours."""
+_BETWEEN = r"(?:[^\w.]|\b(?:is|was|would|be|of|for|as|at|it|this|that|the|an?|program|solution|code)\b)*?"
+_NAMED = [re.compile(rf"\b{name}\b{_BETWEEN}{_NUMBER}{_UNCLEAR}", re.IGNORECASE) for name in ("score", "(?:rate|rating|grade)")]
+"""The first that is found counts."""
+_ONLY_A_NUMBER = re.compile(rf"\W*{_NUMBER}\W*")
 _TEMPERATURES = (0.0, 0.7)
 """Of the first question and of the second."""
 
@@ -48,13 +53,24 @@ def question(problem: Problem, completion: str, settings: Teacher) -> str:
 
 
 def parse(answer: str, highest: float) -> float | None:
-    """The last score that an answer names, as a share of the highest; None without one between 0 and that."""
-    named = _SCORE.findall(answer)
-    alone = _ONLY_A_NUMBER.fullmatch(answer)
-    text = named[-1] if named else alone[1] if alone else ""
-    if not text or not 0 <= float(text) <= highest:
+    """The last score that an answer names, as a share of the highest; None without one between 0 and that, or an unclear one."""
+    number, unclear = _named(answer, rf"{re.escape(f'{highest:g}')}(?:\.0+)?(?!\.?\d|%)") or ("", "")
+    if not number or unclear or not 0 <= float(number) <= highest:
         return None
-    return float(text) / highest
+    return float(number) / highest
+
+
+def _named(answer: str, top: str) -> tuple[str, str] | None:
+    """The number, and what behind it makes it unclear. The scale is no score: `top` matches its end."""
+    out_of_top, scale = rf"\s*(?:/|\bout\s+of)\s*{top}", rf"\b(?:(?:from|between)\s+)?[01]\s*(?:-|–|to|and)\s*{top}"
+    told = re.sub(f"{out_of_top}|{scale}", " ", answer, flags=re.IGNORECASE)
+    for pattern in _NAMED:
+        if named := pattern.findall(told):
+            return str(named[-1][0]), str(named[-1][1])
+    if alone := _ONLY_A_NUMBER.fullmatch(told):
+        return alone[1], ""
+    shares = set(re.findall(_NUMBER + out_of_top, answer, re.IGNORECASE))
+    return (shares.pop(), "") if len(shares) == 1 else None
 
 
 def _text(reply: Any) -> str:
