@@ -1,5 +1,6 @@
 """What a run comes to, gathered from what its stages wrote: the table at the end, and the numbers of the report."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -98,12 +99,14 @@ def _solved(folder: RunFolder, name: str) -> list[float]:
     return [float(outcome.verdict == Verdict.PASSED.value) for outcome in outcomes if Verdict(outcome.verdict) not in NO_VERDICT]
 
 
-def _losses(steps: list[dict[str, float]]) -> dict[str, Any]:
+def _losses(made: list[dict[str, float]]) -> dict[str, Any]:
+    """Of the steps whose loss is a number; others were skipped."""
+    steps = [step for step in made if math.isfinite(step["loss"])]
     if not steps:
-        return {}
+        return {"steps": len(made)} if made else {}
     tenth = max(1, len(steps) // 10)
     found: dict[str, Any] = {
-        "steps": len(steps),
+        "steps": len(made),
         "loss_first": _mean(steps[:tenth], "loss"),
         "loss_last": _mean(steps[-tenth:], "loss"),
     }

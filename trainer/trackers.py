@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from trainer.recipe import Recipe, TrackerName
 
 
 class Tracker(Protocol):
-    """Takes numbers of a stage; what is no number is left out."""
+    """Takes numbers of a stage."""
 
     def log(self, stage: str, step: int, numbers: Mapping[str, float]) -> None: ...
 
@@ -32,8 +33,18 @@ def trackers(recipe: Recipe, folder: Path) -> Iterator[list[Tracker]]:
         for name in recipe.run.trackers:
             tracker = _TensorBoard(folder) if name == "tensorboard" else _Hosted(name, recipe, folder)
             stack.callback(tracker.close)
-            made.append(tracker)
+            made.append(FiniteOnly(tracker))
         yield made
+
+
+class FiniteOnly:
+    """Tells a tracker only what is a number: the loss of a step that was skipped may be none, and a chart breaks off there."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def log(self, stage: str, step: int, numbers: Mapping[str, float]) -> None:
+        self._tracker.log(stage, step, {name: value for name, value in numbers.items() if math.isfinite(value)})
 
 
 class _TensorBoard:

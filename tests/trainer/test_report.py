@@ -1,7 +1,11 @@
 """What a report says of a run: bands, flows and counts by hand, and the page in a real browser."""
 
+import json
+import math
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,10 +20,12 @@ from trainer.flow import filters, verdict_flow
 from trainer.main import run
 from trainer.ranking import rank
 from trainer.recipe import Scoring
+from trainer.records import read_lines, write_lines
 from trainer.report import main
-from trainer.run_folder import open_run
+from trainer.run_folder import finished_run, open_run
 from trainer.screen import Screen, note_of_step, note_of_verdicts
-from trainer.trackers import check
+from trainer.summary import summarise
+from trainer.trackers import FiniteOnly, check
 
 CHARTS = ("passes", "verdicts", "losses", "norms", "flow")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -41,6 +47,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         opened.close()
         paths.append(opened.path)
     return paths
+
+
+def draw(paths: list[Path], tmp_path: Path) -> str:
+    """The page of some runs, as a real browser makes it."""
+    page = tmp_path / "page.html"
+    assert main([*map(str, paths), "--out", str(page)]) == 0
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        f"--user-data-dir={tmp_path}/c",
+    ]
+    done = subprocess.run([str(CHROMIUM), *options, f"file://{page}"], capture_output=True, text=True, check=True, timeout=90)
+    assert "Uncaught" not in done.stderr
+    return done.stdout
+
+
+def card(drawn: str, name: str) -> str:
+    """One chart of a page."""
+    return drawn.split(f'id="{name}"')[1].split("</section>")[0]
 
 
 def test_a_band_holds_the_mean_and_narrows_with_more_tasks() -> None:
@@ -92,24 +120,55 @@ def test_what_was_left_out_and_what_ties_is_counted() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_page_draws_its_data_without_a_script_error(runs: list[Path], tmp_path: Path, count: int) -> None:
     """In a real browser: every chart has marks, the tables have rows, samples are shown, and of several runs one is chosen."""
-    page = tmp_path / "page.html"
-    assert main([*map(str, runs[:count]), "--out", str(page)]) == 0
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        "--dump-dom",
-        f"--user-data-dir={tmp_path}/c",
-    ]
-    done = subprocess.run([str(CHROMIUM), *options, f"file://{page}"], capture_output=True, text=True, check=True, timeout=90)
-    assert "Uncaught" not in done.stderr
-    cards = {name: done.stdout.split(f'id="{name}"')[1].split("</section>")[0] for name in CHARTS}
+    drawn = draw(runs[:count], tmp_path)
+    cards = {name: card(drawn, name) for name in CHARTS}
     assert all("<svg" in part and ("<polyline" in part or "<rect" in part or "<path" in part) for part in cards.values())
     assert cards["passes"].count("<polygon") == count
-    assert done.stdout.split('id="filters"')[1].count("<td>") >= 6
-    assert "the task's own solution" in done.stdout
-    assert ("The runs compared" in done.stdout) is (count > 1)
+    assert drawn.split('id="filters"')[1].count("<td>") >= 6
+    assert "the task's own solution" in drawn
+    assert ("The runs compared" in drawn) is (count > 1)
+
+
+@pytest.fixture
+def skipping(runs: list[Path], tmp_path: Path) -> Path:
+    """A run whose rounds began with a step that was skipped, since its loss and gradient were no numbers."""
+    path = shutil.copytree(runs[0], tmp_path / "run")
+    for steps in path.glob("round-*/model/steps.jsonl"):
+        first, *others = read_lines(steps)
+        no_numbers = dict.fromkeys(("loss", "rank", "ft", "gradient_norm"), math.nan)
+        write_lines(steps, [{**first, **no_numbers, "skipped": True}, first, *others])
+    return path
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_step_that_was_skipped_leaves_the_curves(skipping: Path, tmp_path: Path) -> None:
+    """Every other step is a point of each, and no scale is lost."""
+    drawn = draw([skipping], tmp_path)
+    for name in ("losses", "norms"):
+        curves = re.findall(r'<polyline points="([^"]*)"', card(drawn, name))
+        assert curves
+        assert all(re.fullmatch(r"[\d.]+,[\d.]+( [\d.]+,[\d.]+)*", curve) for curve in curves)
+        assert "NaN" not in card(drawn, name)
+
+
+def test_a_summary_is_json_though_a_step_was_skipped(skipping: Path) -> None:
+    """Its means are those of the other steps."""
+    folder, recipe = finished_run(skipping)
+    summary = summarise(recipe, folder)
+    assert json.loads(json.dumps(summary, allow_nan=False))["rounds"][1]["loss_first"] > 0
+    assert summary["rounds"][1]["steps"] == len(list(read_lines(skipping / "round-1/model/steps.jsonl")))
+
+
+def test_trackers_are_told_numbers_only() -> None:
+    """Whatever else a step has."""
+    told: list[Mapping[str, float]] = []
+
+    class Told:
+        def log(self, stage: str, step: int, numbers: Mapping[str, float]) -> None:
+            told.append(numbers)
+
+    FiniteOnly(Told()).log("round-1", 0, {"loss": math.nan, "gradient_norm": math.inf, "pairs": 4})
+    assert told == [{"pairs": 4}]
 
 
 def test_a_run_that_is_not_finished_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
