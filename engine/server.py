@@ -35,6 +35,8 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),  # a second engine on the same port is an error, not a coin toss
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),  # as many as it takes: a stream may wait long for its next program
+    ("grpc.server.max_pending_requests", 1 << 16),  # beyond it gRPC cancels calls, where the engine would say when to come back
+    ("grpc.server.max_pending_requests_hard_limit", 1 << 17),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 _KEEPALIVE_MS = 20_000
