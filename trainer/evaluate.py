@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace, screen: Screen) -> dict[str, Any]:
-    from trainer.evaluation import left_out, mean_pass_at_k
+    from trainer.evaluation import left_out, mean_pass_at_k, tasks_that_count
     from trainer.ranking import verdict_mix
     from trainer.records import write_lines
 
@@ -54,10 +54,11 @@ def _evaluate(options: argparse.Namespace, screen: Screen) -> dict[str, Any]:
     _check(options, wanted)
     outcomes = _outcomes(options, screen)
     tasks = len({outcome.candidate.task_id for outcome in outcomes})
-    passes = {f"pass@{k}": mean_pass_at_k(outcomes, k) for k in wanted}
+    counted = {f"pass@{k}": tasks_that_count(outcomes, k) for k in wanted}
     result = {
-        **passes,
+        **{f"pass@{k}": mean_pass_at_k(outcomes, k) for k in wanted},
         "tasks": tasks,
+        "tasks_that_count": counted,
         "samples": options.samples,
         "left_out": left_out(outcomes),
         "verdicts": verdict_mix(outcomes),
@@ -66,7 +67,9 @@ def _evaluate(options: argparse.Namespace, screen: Screen) -> dict[str, Any]:
         options.out.mkdir(parents=True, exist_ok=True)
         write_lines(options.out / "outcomes.jsonl", outcomes)
         write_json(options.out / "metrics.json", result)
-    screen.say("  " + ", ".join(f"{name} [bold]{value:.1%}[/bold]" for name, value in passes.items()) + f" of {tasks} tasks")
+    screen.say("  " + ", ".join(f"{name} [bold]{result[name]:.1%}[/bold] of {count} tasks" for name, count in counted.items()))
+    if min(counted.values()) < tasks:
+        screen.say(f"  of {tasks} tasks those count that have k samples with a verdict")
     return result
 
 

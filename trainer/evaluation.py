@@ -20,13 +20,23 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
 
 
 def mean_pass_at_k(outcomes: Iterable[Outcome], k: int) -> float:
-    """Mean of pass@k over tasks. Outcomes that say nothing about the program are left out; 0.0 where none remain."""
+    """Mean of pass@k over the tasks that count for it; 0.0 where none does."""
+    values = [pass_at_k(len(passed), sum(passed), k) for passed in _that_count(outcomes, k)]
+    return sum(values) / len(values) if values else 0.0
+
+
+def tasks_that_count(outcomes: Iterable[Outcome], k: int) -> int:
+    """How many tasks have k outcomes that say something about their program."""
+    return len(_that_count(outcomes, k))
+
+
+def _that_count(outcomes: Iterable[Outcome], k: int) -> list[list[bool]]:
+    """Of each of these tasks, which of its outcomes passed. Outcomes that say nothing about the program are left out."""
     by_task: dict[str, list[bool]] = defaultdict(list)
     for outcome in outcomes:
         if Verdict(outcome.verdict) not in NO_VERDICT:
             by_task[outcome.candidate.task_id].append(outcome.verdict == Verdict.PASSED.value)
-    values = [pass_at_k(len(passed), sum(passed), k) for passed in by_task.values() if len(passed) >= k]
-    return sum(values) / len(values) if values else 0.0
+    return [passed for passed in by_task.values() if len(passed) >= k]
 
 
 def left_out(outcomes: Sequence[Outcome]) -> int:

@@ -28,6 +28,7 @@ from trainer.teachers.scorer import OpenScorer, Scoring, scoring
 
 type Connect = Callable[[], AbstractAsyncContextManager["Executor"]]
 type Advance = Callable[[], None]
+"""Told of each thing that is done now, and not of those in the progress that is handed in."""
 
 _WAITING = 256
 """Candidates that may wait between sampler and engine: more than a batch of rows, which come nearly at once."""
@@ -144,8 +145,6 @@ async def _sample_and_execute(
             on_sampled()
             yield job(await take(response, teacher))
 
-    _tell(on_sampled, sum(request.sampled for request in marked))
-    _tell(on_executed, sum(request.id in progress.outcomes for request in requests))
     async with scoring(open_scorer, problems, progress) as teacher:
         sampling = asyncio.create_task(asyncio.to_thread(work))
         try:
@@ -168,7 +167,6 @@ async def _execute_gold(
         for problem in left:
             yield problem.gold_job(id=problem.task_id, limits=limits(engine), stop=StopRule.FIRST_FAILURE)
 
-    _tell(on_executed, len(problems) - len(left))
     await _collect(jobs(), candidates, connect, on_executed, progress)
     return [_outcome(progress, problem.task_id) for problem in problems]
 
@@ -184,11 +182,6 @@ async def _collect(
         async for report in executor.execute_stream(jobs):
             progress.executed(_outcome_of(candidates[report.id], report))
             on_executed()
-
-
-def _tell(advance: Advance, times: int) -> None:
-    for _ in range(times):
-        advance()
 
 
 def code_of(response: Candidate, problem: Problem) -> Candidate:

@@ -1,6 +1,6 @@
 """The stages of a run. Each reads what earlier ones wrote and makes a folder of its own; where that exists it is skipped.
 
-    tasks              problems.jsonl gold.jsonl parts.json
+    tasks              problems.jsonl gold.jsonl parts.json metrics.json
     start/model        the supervised start, in Hugging Face format, with steps.jsonl
     start/evaluation   outcomes.jsonl metrics.json
     round-N/teacher    outcomes.jsonl metrics.json, where a teacher model answers too
@@ -86,9 +86,12 @@ class Pipeline:
         with self._folder.stage("tasks", inputs) as folder, journal(folder / UNFINISHED / "gold.jsonl") as lines:
             tasks.write_generated(self._recipe, folder / tasks.PROBLEMS)
             parts = tasks.deal(self._recipe, folder / tasks.PROBLEMS)
-            total = len(parts.start) + len(parts.train) + len(parts.held_out)
-            with self._screen.bars(("checked", total, "gold solutions")) as [on_executed]:
-                tasks.check(parts, self._recipe, self._connect, folder, on_executed, Progress(lines))
+            if parts.like_held_out:
+                self._screen.say(f"  {parts.like_held_out} tasks that read like held-out ones train nothing")
+            total, progress = len(parts.start) + len(parts.train) + len(parts.held_out), Progress(lines)
+            with self._screen.bars(("checked", total, "gold solutions"), there=[len(progress.outcomes)]) as [on_executed]:
+                tasks.check(parts, self._recipe, self._connect, folder, on_executed, progress)
+            write_json(folder / "metrics.json", {"like_held_out": parts.like_held_out})
 
     @cached_property
     def parts(self) -> tasks.Parts:
@@ -202,7 +205,8 @@ class Pipeline:
                 write_json(folder / "metrics.json", {**metrics, "verdicts": ranking.verdict_mix(outcomes)})
         metrics = self._folder.read(name, "metrics.json")
         self._track("held-out", number, {"pass_at_1": metrics["pass_at_1"]})
-        self._screen.say(f"  held-out pass@1 [bold]{metrics['pass_at_1']:.1%}[/bold] of {metrics['tasks']} tasks")
+        tasks_that_count = metrics["tasks"] - metrics["left_out"]
+        self._screen.say(f"  held-out pass@1 [bold]{metrics['pass_at_1']:.1%}[/bold] of {tasks_that_count} tasks")
 
     # -- what the stages share
 
@@ -308,7 +312,8 @@ class Pipeline:
     ) -> list[Outcome]:
         bars = ("sampled", len(requests), "candidates"), ("executed", len(requests), "programs")
         engine = self._recipe.engine
-        with self._screen.bars(*bars) as [on_sampled, executed]:
+        there = len(progress.candidates), len(progress.outcomes)
+        with self._screen.bars(*bars, there=there) as [on_sampled, executed]:
 
             def on_executed() -> None:
                 executed(note_of_verdicts(progress.verdicts))

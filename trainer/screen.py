@@ -4,7 +4,7 @@ On a terminal: bars with rates, the time that is left, and how it goes; everywhe
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -43,13 +43,20 @@ class Screen:
         self.console.print(f"\n[bold]{text}[/bold]")
 
     @contextmanager
-    def bars(self, *wanted: tuple[str, int, str]) -> Iterator[list[Advance]]:
-        """A bar for each (what is done, how many, unit); gives the functions that advance them by one."""
+    def bars(self, *wanted: tuple[str, int, str], there: Sequence[int] = ()) -> Iterator[list[Advance]]:
+        """A bar for each (what is done, how many, unit); gives the functions that advance them by one.
+
+        `there` is how many of each were done before: they stand in the bar, and are no part of any rate.
+        """
+        before = there or [0] * len(wanted)
         counted = (TextColumn("  {task.description:<10}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
         columns = (*counted, TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
         started, counts = time.monotonic(), [0] * len(wanted)
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            bars = [progress.add_task(what, total=total, unit=unit, note="") for what, total, unit in wanted]
+            bars = [
+                progress.add_task(what, total=total, completed=done, unit=unit, note="")
+                for (what, total, unit), done in zip(wanted, before, strict=True)
+            ]
 
             def advance(number: int) -> Advance:
                 def by_one(note: str = "") -> None:
@@ -60,7 +67,10 @@ class Screen:
 
             yield [advance(number) for number in range(len(wanted))]
         seconds = time.monotonic() - started
-        done = ", ".join(f"{what} {count} {unit}" for (what, _, unit), count in zip(wanted, counts, strict=True))
+        more = ["more " if done else "" for done in before]
+        done = ", ".join(
+            f"{what} {count} {word}{unit}" for (what, _, unit), count, word in zip(wanted, counts, more, strict=True)
+        )
         self.say(f"  {done} in {seconds:.1f} s ({counts[-1] / max(seconds, 1e-9):.0f} {wanted[-1][2]}/s)")
 
 

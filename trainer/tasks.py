@@ -32,6 +32,8 @@ class Parts:
     start: list[Problem]
     train: list[Problem]
     held_out: list[Problem]
+    like_held_out: int = 0
+    """How many more there were, which read like a held-out one under another name and so train nothing."""
 
 
 def write_generated(recipe: Recipe, path: Path) -> None:
@@ -47,20 +49,21 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
     settings = recipe.tasks
     if settings.problems == GENERATED:
         problems = read(str(generated))
-        return Parts(**{part: [p for p in problems if p.task_id.startswith(f"{part}/")] for part in PARTS})
+        start, train, held_out = ([p for p in problems if p.task_id.startswith(f"{part}/")] for part in PARTS)
+        return Parts(start=start, train=train, held_out=held_out)
     problems = [problem for problem in read(settings.problems) if problem.gold]
     random.Random(derive_seed(recipe.run.seed, "tasks")).shuffle(problems)
     if settings.held_out_problems:
         held_out = read(settings.held_out_problems, "tasks.held_out_problems")[: settings.held_out]
     else:
         held_out, problems = problems[: settings.held_out], problems[settings.held_out :]
-    problems = _others(problems, held_out)
+    like_held_out = len(problems) - len(problems := _others(problems, held_out))
     start, rest = (problems[: settings.start], problems[settings.start :]) if recipe.sft.epochs else ([], problems)
     rounds = recipe.training.rounds
     if len(rest) < rounds:
         taken = f"held_out takes {len(held_out)} and start {len(start)}, which leaves {len(rest)} for {rounds} rounds"
         raise TasksError(f"tasks: {settings.problems} has too few problems with a solution: {taken}; lower one of these")
-    parts = Parts(start=start, train=rest[: settings.train or None], held_out=held_out)
+    parts = Parts(start=start, train=rest[: settings.train or None], held_out=held_out, like_held_out=like_held_out)
     if twice := {p.task_id for p in parts.held_out} & {p.task_id for p in [*parts.start, *parts.train]}:
         raise TasksError(f"tasks.held_out_problems: the task {min(twice)!r} is one of tasks.problems too; take another file")
     return parts

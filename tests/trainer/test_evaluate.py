@@ -37,3 +37,4 @@ def test_a_model_that_learnt_nothing_solves_nothing(tmp_path: Path, capsys: pyte
     result = json.loads(capsys.readouterr().out)
     assert (result["pass@1"], result["pass@2"], result["tasks"]) == (0.0, 0.0, 4)
     assert sum(result["verdicts"].values()) == 8
+    assert result["tasks_that_count"] == {"pass@1": 4, "pass@2": 4}

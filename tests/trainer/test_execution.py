@@ -9,6 +9,7 @@ from engine.client import Job, Verdict
 from tests.trainer.fakes import FakeExecutor, problem
 from trainer.errors import ExecutionError
 from trainer.execution import execute_gold, sample_and_execute
+from trainer.progress import Progress
 from trainer.recipe import Engine
 from trainer.records import Candidate, Request
 from trainer.sampling.sampler import Emit
@@ -56,6 +57,26 @@ def test_progress_is_told_for_each_candidate() -> None:
         on_executed=lambda: told.append("executed"),
     )
     assert (told.count("sampled"), told.count("executed")) == (len(REQUESTS), len(REQUESTS))
+
+
+def test_what_was_done_before_is_not_told_again() -> None:
+    """Else it would count as done in no time."""
+    told: list[str] = []
+    progress = Progress()
+    [done, *_] = sample_and_execute(EchoSampler(), REQUESTS[:1], PROBLEMS, FakeExecutor().connect, Engine())
+    progress.sampled(done.candidate)
+    progress.executed(done)
+    sample_and_execute(
+        EchoSampler(),
+        REQUESTS,
+        PROBLEMS,
+        FakeExecutor().connect,
+        Engine(),
+        on_sampled=lambda: told.append("sampled"),
+        on_executed=lambda: told.append("executed"),
+        progress=progress,
+    )
+    assert (told.count("sampled"), told.count("executed")) == (len(REQUESTS) - 1, len(REQUESTS) - 1)
 
 
 def test_a_missing_report_is_an_error_and_not_a_failed_candidate() -> None:

@@ -1,5 +1,6 @@
 """What a report says of a run: bands, flows and counts by hand, and the page in a real browser."""
 
+import io
 import json
 import math
 import re
@@ -189,3 +190,12 @@ def test_the_screen_tells_how_a_stage_goes() -> None:
     assert note_of_step(step) == "loss 1.25, rank 0.5, ft 0.75, norm 2, active 25%"
     assert note_of_step({"loss": 1.25, "gradient_norm": 2.0}) == "loss 1.25, norm 2"
     assert note_of_verdicts({"passed": 1, "wrong_answer": 3}) == "wrong answer 75%, passed 25%"
+
+
+def test_the_screen_counts_what_was_done_now() -> None:
+    """Of a stage that goes on after an interruption, what was there already stands in the bar and in no rate."""
+    console = Console(file=io.StringIO(), width=200)
+    with Screen(console).bars(("executed", 1_000_000, "programs"), there=[900_000]) as [on_executed]:
+        on_executed()
+    assert "executed 1 more programs in " in console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO
+    assert "900" not in console.file.getvalue()  # type: ignore[attr-defined]
