@@ -33,7 +33,7 @@ def attach(model: LanguageModel, settings: Lora, seed: int) -> None:
     except ValueError as error:
         reason = next(iter(str(error).strip().splitlines()))
         raise ModelError(f"lora.target_modules: the model has no layers of these names: {reason}") from error
-    model.adapters = adapters
+    model.adapters, model.scorer = adapters, None  # what was a plain layer may be adapted now
 
 
 def merge(model: LanguageModel, folder: Path) -> None:
@@ -41,4 +41,4 @@ def merge(model: LanguageModel, folder: Path) -> None:
     model.adapters.save_pretrained(folder)
     model.network = model.adapters.merge_and_unload()
     model.network.requires_grad_(True)
-    model.adapters = None
+    model.adapters = model.scorer = None

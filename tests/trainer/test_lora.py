@@ -42,7 +42,6 @@ def test_adapters_change_nothing_until_they_are_trained(source: Path) -> None:
     model = load(source)
     before = logps(model)
     lora.attach(model, Lora(rank=4), seed=1)
-    model.scorer = None
     assert torch.equal(logps(model), before)
     assert model.scorer.shares_prefixes
     assert model.scorer.skips_logits
@@ -70,6 +69,20 @@ def test_the_merged_model_is_the_adapted_one(source: Path, tmp_path: Path) -> No
     for found in (model, load(tmp_path), again):
         assert torch.allclose(logps(found), wanted, atol=1e-4)
     assert all(weight.requires_grad for weight in model.network.parameters())
+
+
+def test_adapters_of_the_head_count_where_the_model_was_asked_before(source: Path) -> None:
+    """As if it had not been: its log-probabilities came straight from the plain head."""
+    model = load(source)
+    model.network.config.tie_word_embeddings = False
+    model.network.lm_head.weight = torch.nn.Parameter(model.network.lm_head.weight.detach().clone())
+    before = logps(model)
+    lora.attach(model, Lora(rank=4, target_modules=("lm_head",)), seed=1)
+    with torch.no_grad():
+        for name, weight in model.network.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()
+    assert not torch.allclose(logps(model), before, atol=1e-2)
 
 
 def test_unknown_layers_are_named_in_one_line(source: Path) -> None:
