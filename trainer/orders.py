@@ -4,10 +4,13 @@ The first process goes through the stages of the run. Whenever one of them train
 When it leaves, for whatever reason, it says so, and the others leave as well.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from trainer import language_model, lora
 from trainer.checkpoint import Checkpoints
@@ -16,7 +19,7 @@ from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Objective
 from trainer.processes import Alone, Processes, Together, is_several, launcher_asks_for_shards
-from trainer.recipe import Lora, Recipe
+from trainer.recipe import Lora, Recipe, Run
 from trainer.records import RankedTask
 from trainer.seeds import derive_seed
 from trainer.sharding import Sharded
@@ -75,6 +78,13 @@ def lead_or_follow(recipe: Recipe) -> Iterator[Crew | None]:
     _dismiss(processes)
 
 
+def set_up_torch(run: Run) -> None:
+    """What the recipe says of how a process computes. Those of one machine share its cores."""
+    torch.use_deterministic_algorithms(run.deterministic)
+    cores = len(os.sched_getaffinity(0)) - 1
+    torch.set_num_threads(run.threads or max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
 def _dismiss(processes: Together) -> None:
     processes.tell(None)
     processes.leave()
@@ -96,6 +106,7 @@ def untrained(recipe: Recipe, examples: tuple[RankedTask, ...]) -> LanguageModel
 
 
 def _follow(recipe: Recipe, processes: Together) -> None:
+    set_up_torch(recipe.run)
     nothing: tuple[Order, Path] | None = None
     while (told := processes.tell(nothing)) is not None:
         order, checkpoint = told

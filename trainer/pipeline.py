@@ -13,14 +13,11 @@ outcomes from its journal, a training from its checkpoint. So a run that was int
 a stage is in `trainer.inputs`.
 """
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-
-import torch
 
 from engine.client import Problem
 from trainer import language_model, lora, ranking, tasks
@@ -32,7 +29,7 @@ from trainer.inputs import StageInputs
 from trainer.journal import journal
 from trainer.language_model import LanguageModel
 from trainer.objectives.settings import Sft
-from trainer.orders import ALONE, Crew, Order, untrained
+from trainer.orders import ALONE, Crew, Order, set_up_torch, untrained
 from trainer.progress import Progress
 from trainer.prompts import Prompt, prompt_of, requests_for
 from trainer.recipe import Lora, Recipe, Training
@@ -75,8 +72,7 @@ class Pipeline:
         self._teachers = Teachers(recipe, samplers)
         self._in_memory: tuple[str, LanguageModel] | None = None
         self._inputs = StageInputs(recipe, folder)
-        torch.use_deterministic_algorithms(recipe.run.deterministic)
-        torch.set_num_threads(recipe.run.threads or max(1, len(os.sched_getaffinity(0)) - 1))
+        set_up_torch(recipe.run)
 
     def make_tasks(self) -> None:
         """Deals the tasks and runs every gold solution through the engine."""

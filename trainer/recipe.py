@@ -39,7 +39,7 @@ class Run(Section):
     device: str = "auto"
     """Where torch computes: auto, cpu, cuda, cuda:1, ..."""
     threads: CountOrNone = 0
-    """Threads of torch on a CPU; 0: all cores but one. That one is the engine's: threads that wait for it are slow."""
+    """Threads of torch on a CPU; 0: all cores but one, shared by the processes of a machine. That one is the engine's."""
     deterministic: bool = False
     """On a GPU: only operations that give the same bits each time, which are slower. On a CPU all of them do."""
     checkpoint_ms: Count = 300_000
@@ -87,6 +87,12 @@ class Model(Section):
     def _a_new_model_knows_no_chat(self) -> "Model":
         if self.prompt == "chat" and not self.path:
             raise ValueError('a new model has no chat template; set model.prompt to "completion", or model.path')
+        return self
+
+    @model_validator(mode="after")
+    def _a_new_model_has_whole_weights(self) -> "Model":
+        if self.dtype != "float32" and not self.path:
+            raise ValueError("a new model has float32 weights; leave model.dtype at float32, or set model.path")
         return self
 
     @model_validator(mode="after")

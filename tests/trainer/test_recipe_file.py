@@ -81,6 +81,7 @@ def test_set_wins_over_the_file(tmp_path: Path) -> None:
         ("run.name=", "run.name: a run's name is that of one folder"),
         ("objective.name=ppo", "objective.name: there is no such objective; choose one of rrtf, sft, raft"),
         ("objective.beta=0.2", "objective.beta: the objective rrtf has no such key; its keys are name, rank_weight"),
+        ("model.dtype=bfloat16", "model: a new model has float32 weights; leave model.dtype at float32"),
         ("model.heads=5", "model: width 192 cannot be shared by 5 heads; take a multiple of 10"),
         ("tasks.train=0", "tasks.train is 0, too few for 3 rounds"),
         ("tasks.held_out_problems=mine.jsonl", "tasks.held_out_problems goes with a problems file"),
