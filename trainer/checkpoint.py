@@ -8,7 +8,7 @@ always one that is whole. Weights that are not trained are not in it.
 import copy
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import torch
 
 type State = dict[str, Any]
-"""Weights and the optimizer's state, as whole tensors; in a file with the step and chance."""
+"""Weights and the optimizer's state, as whole tensors; in a file with the step and each process's chance."""
+type Chance = dict[str, Any]
+"""Where the generators of random numbers of one process are."""
 
 
 @dataclass(kw_only=True)
@@ -44,8 +46,8 @@ class Checkpoints:
         late = (self.now() - self._written) * 1000 >= self.every_ms
         return step > 0 and (late or bool(self.every_steps and step % self.every_steps == 0))
 
-    def save(self, step: int, state: State, chance: dict[str, Any]) -> None:
-        """`chance` is `chance_now()` from before the step."""
+    def save(self, step: int, state: State, chance: Sequence[Chance]) -> None:
+        """`chance` is `chance_now()` of each process from before the step."""
         beside = self.path.with_name(self.path.name + ".new")
         with beside.open("wb") as file:
             torch.save({"step": step, "chance": chance, **state}, file)
@@ -55,16 +57,20 @@ class Checkpoints:
         self._written = self.now()
 
 
-def chance_now() -> dict[str, Any]:
+def chance_now() -> Chance:
     """Where torch's generators of random numbers are."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
 
 
-def set_chance(state: dict[str, Any]) -> None:
-    """Brings them back to where `chance_now` found them."""
+def set_chance(states: Sequence[Chance], rank: int) -> None:
+    """Brings them back to where `chance_now` found them in the process of that rank.
+
+    With more processes or GPUs than there were, the further ones begin where others stood: there is nothing to repeat.
+    """
+    state = states[rank % len(states)]
     torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    for device in range(torch.cuda.device_count() if state["cuda"] else 0):
+        torch.cuda.set_rng_state(state["cuda"][device % len(state["cuda"])], device)
 
 
 def trained(network: Any) -> dict[str, torch.Tensor]:

@@ -85,7 +85,7 @@ def train(
             if step < first:
                 continue
             is_due, *_ = processes.gather(checkpoints is not None and checkpoints.is_due(step))  # by the clock of the first
-            chance = chance_now() if is_due else None
+            chance = processes.gather(chance_now()) if is_due else None
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step, steps)
             metrics = _backward(model, batch, loss_of, schedule, reference, processes)
@@ -124,7 +124,7 @@ def _go_on(model: LanguageModel, optimizer: torch.optim.Optimizer, processes: Pr
     if state is None:
         return 0
     processes.take_up(state, model.network, optimizer)
-    set_chance(state["chance"])
+    set_chance(state["chance"], processes.rank)
     return int(state["step"])
 
 

@@ -2,6 +2,8 @@
 
 -m tests.trainer.side_by_side FOLDER copies       several models; with shards, each process holds a part of the weights
 -m tests.trainer.side_by_side FOLDER shards 3     one model with a checkpoint after every step; all processes are killed in step 3
+-m tests.trainer.side_by_side FOLDER copies 3 dropout    the same, with dropout
+-m tests.trainer.side_by_side FOLDER settings     nothing; how the process computes that was ready to
 """
 
 import os
@@ -20,8 +22,9 @@ from trainer.checkpoint import Checkpoints
 from trainer.language_model import LanguageModel
 from trainer.objectives.chosen import loss_of
 from trainer.objectives.settings import Dpo, Objective, Rrtf
+from trainer.orders import lead_or_follow
 from trainer.processes import Alone, Processes, Together, is_several
-from trainer.recipe import Lora, Precision
+from trainer.recipe import Lora, Precision, Recipe
 from trainer.records import RankedTask
 from trainer.sharding import Sharded
 from trainer.training import train
@@ -80,11 +83,16 @@ def local(weight: torch.Tensor) -> torch.Tensor:
     return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
-def interrupted(folder: Path, processes: Processes, killed_in: int) -> dict[str, object]:
+def interrupted(folder: Path, processes: Processes, killed_in: int, *, dropout: bool) -> dict[str, object]:
     """Six steps, or those that are left of them."""
-    model = prepared(double_model(), processes, folder)
+    model = double_model()
+    if dropout:
+        model.network.config.attention_dropout = 0.2
+        for layer in model.network.model.layers:
+            layer.self_attn.attention_dropout = 0.2
+    model = prepared(model, processes, folder)
     checkpoints = Checkpoints(path=folder / "checkpoint.pt", every_ms=10**9, every_steps=1)
-    schedule = small.schedule(epochs=3, batch_tasks=3)
+    schedule = small.schedule(epochs=3, batch_tasks=3, dropout=dropout)
     metrics = []
     for step in train(model, TASKS, loss_of(Rrtf()), schedule, 0, processes=processes, checkpoints=checkpoints):
         metrics.append(step)
@@ -100,12 +108,25 @@ def launched(how: str, precision: Precision = "float32") -> Processes:
     return Sharded("cpu", precision) if how == "shards" else Together("cpu")
 
 
+def settings(folder: Path) -> None:
+    """How a process that has followed computes."""
+    recipe = Recipe.model_validate({"run": {"device": "cpu", "threads": 3, "deterministic": True}})
+    with lead_or_follow(recipe) as crew:
+        if crew is not None:
+            return
+    found = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+    torch.save(found, folder / "settings-2.pt")
+
+
 def main() -> None:
     folder, how, *killed_in = sys.argv[1:]
+    if how == "settings":
+        settings(Path(folder))
+        return
     processes = launched(how)
     found: dict[str, object]
     if killed_in:
-        found = interrupted(Path(folder), processes, int(killed_in[0]))
+        found = interrupted(Path(folder), processes, int(killed_in[0]), dropout="dropout" in killed_in)
     else:
         found = {
             f"{objective.name}, {'LoRA' if adapters else 'full'}": outcome(objective, processes, Path(folder), adapters=adapters)

@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def found(folder: Path, launcher: Sequence[str], *arguments: str, wanted: int = 0) -> Any:
     """What processes found that trained, side by side where there are several; launched once."""
     size = 1 if launcher is ALONE else 2
+    folder.mkdir(exist_ok=True)
     file = folder / f"{arguments[0]}-{size}.pt"
     if not file.exists():
         launch(*launcher, "tests.trainer.side_by_side", str(folder), *arguments, wanted=wanted)
@@ -83,7 +84,6 @@ def test_each_process_holds_its_shards_alone(folder: Path) -> None:
 @pytest.mark.parametrize("launcher", [TORCHRUN, ALONE], ids=["sharded again", "by one process"])
 def test_a_sharded_training_goes_on_from_its_checkpoint(tmp_path: Path, folder: Path, launcher: Sequence[str]) -> None:
     """After SIGKILL in the midst of it, by as many processes to the same bits, by one to the same weights."""
-    (folder / "whole").mkdir(exist_ok=True)
     whole = found(folder / "whole", TORCHRUN, "shards", "-1")
     found(tmp_path, TORCHRUN, "shards", "3", wanted=1)
     continued = found(tmp_path, launcher, "shards", "-1")
@@ -93,6 +93,28 @@ def test_a_sharded_training_goes_on_from_its_checkpoint(tmp_path: Path, folder: 
             assert torch.equal(continued["weights"][name], weight), name
         else:
             assert torch.allclose(continued["weights"][name], weight), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_each_process_goes_on_with_its_own_chance(tmp_path: Path) -> None:
+    """With dropout, after SIGKILL: the same bits again. One process goes on from such a checkpoint, too."""
+    whole = found(tmp_path / "whole", TORCHRUN, "copies", "-1", "dropout")
+    found(tmp_path, TORCHRUN, "copies", "3", "dropout", wanted=1)
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    continued = found(tmp_path, TORCHRUN, "copies", "-1", "dropout")
+    assert [step["step"] for step in continued["metrics"]] == [3, 4, 5]
+    for name, weight in whole["weights"].items():
+        assert torch.equal(continued["weights"][name], weight), name
+    (tmp_path / "checkpoint.pt").write_bytes(kept)
+    assert [step["step"] for step in found(tmp_path, ALONE, "copies", "-1", "dropout")["metrics"]] == [3, 4, 5]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_who_follows_computes_as_the_recipe_says(tmp_path: Path) -> None:
+    """With its threads, and deterministic operations only."""
+    assert found(tmp_path, TORCHRUN, "settings") == (3, True)
 
 
 COPIES = (*ACCELERATE, "--multi_gpu", "-m")
