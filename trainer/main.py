@@ -36,7 +36,7 @@ def run(recipe: Recipe, folder: RunFolder, connect: Connect, screen: Screen, cre
     from trainer.sampling.assembly import Samplers
     from trainer.trackers import trackers
 
-    with Samplers(recipe) as samplers, trackers(recipe, folder.path) as tracked:
+    with Samplers(recipe, screen.say) as samplers, trackers(recipe, folder.path) as tracked:
         pipeline = Pipeline(recipe, folder, connect, screen, samplers, crew or ALONE, tracked)
         screen.title("Tasks")
         pipeline.make_tasks()

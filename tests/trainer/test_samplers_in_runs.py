@@ -1,6 +1,7 @@
 """Whole runs, small, that sample in other ways than the embedded default; and what is said where a sampler is missing."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from trainer import family
 from trainer.language_model import load
 from trainer.main import main, run
 from trainer.recipe import Recipe
-from trainer.records import read_lines, write_lines
+from trainer.records import Candidate, Request, read_lines, write_lines
 from trainer.revision import revision
 from trainer.run_folder import open_run
+from trainer.sampling.assembly import Samplers
 from trainer.screen import Screen
 
 LONG_ENOUGH_TO_END = {"max_response_tokens": 60, "temperatures": (1.0,), "samples_per_temperature": 4}
@@ -60,6 +62,38 @@ def test_a_run_with_a_server(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert made_by == ("openai", revision(tmp_path / "model"))
     for stage in ("start/evaluation", "round-1/evaluation"):
         assert {c["sampler"].split()[0] for c in candidates(folder, stage)} == {"transformers"}
+
+
+@pytest.mark.parametrize(
+    ("root", "is_another"),
+    [
+        ("elsewhere/another", True),
+        ("{here}/models/../model", False),
+        ("{here}/copy", False),
+        ("{here}/tuned", True),
+        ("{here}/not-on-this-machine", True),
+    ],
+)
+def test_samples_of_a_server_name_the_model_that_it_serves(
+    tmp_path: Path, changes: dict[str, Any], root: str, is_another: bool
+) -> None:
+    """Where that is not the recipe's; and the user is told."""
+    small.model().save(tmp_path / "copy")
+    small.model(seed=1).save(tmp_path / "tuned")
+    (tmp_path / "models").mkdir()
+    root = root.format(here=tmp_path)
+    told: list[str] = []
+    found: list[Candidate] = []
+    with serving(CompletionsServer(load(tmp_path / "model"), root=root)) as server:
+        sampling = {"sampler": "openai", "max_response_tokens": 2, "temperatures": (1.0,)}
+        made = {**changes, "sampling": sampling, "openai": {"addresses": [server.address]}}
+        recipe = Recipe.model_validate({**small.recipe(tmp_path).model_dump(), **made})
+        with Samplers(recipe, told.append) as samplers:
+            sampler = samplers.of_model(tmp_path / "model", lambda: load(tmp_path / "model"), "round-1/samples")
+            asked = Request(id="r", task_id="t", prompt="def solve(x):\n", temperature=1.0)
+            sampler.sample([asked], found.append, threading.Event())
+    assert [c.model for c in found] == [f"served:{root}" if is_another else revision(tmp_path / "model")]
+    assert [root in line for line in told] == [True] * is_another
 
 
 def test_a_task_that_begins_no_function_is_answered_by_a_whole_program(tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -33,8 +33,8 @@ type Load = Callable[[], LanguageModel]
 class Samplers:
     """The samplers of one run. Replicas, and engines of vLLM, one for the model and one for a teacher, live as long as this."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
+    def __init__(self, recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> None:
+        self._recipe, self._say = recipe, say
         self._engines: dict[str, VllmEngine] = {}
         self._replicas: Replicas | None = None
 
@@ -61,7 +61,7 @@ class Samplers:
         if settings.sampler == "openai" and servers.reload:
             asyncio.run(_reload(servers, str(Path(path).resolve())))
         if settings.sampler == "openai" and (servers.reload or stage.endswith("/samples")):
-            return _of_servers(servers, "openai", servers.ask, path, settings, seed, stage)
+            return self._of_servers(servers, "openai", servers.ask, path, settings, stage, reloaded=servers.reload)
         return transformers_sampler(path, load(), settings, seed, stage)
 
     def of_teacher(self, load: Load, stage: str) -> Sampler:
@@ -71,7 +71,7 @@ class Samplers:
         if teacher.sampler == "vllm":
             return self._of_vllm("teacher", teacher.path, teacher.dtype, settings, stage)
         if teacher.sampler == "openai":
-            return _of_servers(teacher, "teacher", teacher.ask, teacher.path, settings, seed, stage)
+            return self._of_servers(teacher, "teacher", teacher.ask, teacher.path, settings, stage)
         return transformers_sampler(teacher.path, load(), settings, seed, stage)
 
     def _of_vllm(self, whose: str, path: str | Path, dtype: str, settings: Sampling, stage: str) -> Sampler:
@@ -93,6 +93,44 @@ class Samplers:
         everywhere = str(Path(path).resolve()) if Path(path).is_dir() else str(path)
         return ReplicasSampler(self._replicas, everywhere, stage, lambda requests: shares(requests, ray.sampler, settings))
 
+    def _of_servers(
+        self,
+        servers: Server,
+        section: str,
+        ask: Ask,
+        path: str | Path,
+        settings: Sampling,
+        stage: str,
+        *,
+        reloaded: bool = False,
+    ) -> Sampler:
+        """`path` may be empty for a model that lies on the server alone, unless prompts go as tokens."""
+        served = look(servers, section)
+        if is_another := bool(path and served.root) and not reloaded and not _is_same(served.root, path):
+            self._say(f"  {section}.addresses serve {served.root}, which may not be {path}: samples are marked as the former's")
+        model = f"served:{served.root or served.model}" if is_another or not path else revision(path)
+        tokenizer = language_model.look(path) if ask == "tokens" else None
+        return OpenAISampler(
+            servers,
+            settings,
+            ask=ask,
+            section=section,
+            tokens_of=lambda prompt: language_model.prompt_ids(tokenizer, prompt),
+            origin=Origin(sampler=f"openai {served.version}".rstrip(), model=model),
+            seed=self._recipe.run.seed,
+            stage=stage,
+        )
+
+
+def _is_same(served: str, path: str | Path) -> bool:
+    """Whether both name one model: a folder, its copy, or what a hub's cache keeps under the name of the other."""
+    if Path(served).resolve() == Path(path).resolve():
+        return True
+    in_cache = [
+        f"models--{one.replace('/', '--')}" in Path(other).parts for one, other in ((served, str(path)), (str(path), served))
+    ]
+    return any(in_cache) or (Path(served).is_dir() and Path(path).is_dir() and revision(served) == revision(path))
+
 
 def transformers_sampler(
     path: str | Path, model: LanguageModel, settings: Sampling, seed: int, stage: str
@@ -106,27 +144,6 @@ def _load_in_replica(recipe: Recipe, path: str) -> LanguageModel:
     """Ray shows a replica the GPUs that are its own, whatever their numbers are."""
     torch.use_deterministic_algorithms(recipe.run.deterministic)
     return language_model.load(path, recipe.model.dtype, "cpu" if recipe.run.device == "cpu" else "auto")
-
-
-def _of_servers(
-    servers: Server, section: str, ask: Ask, path: str | Path, settings: Sampling, seed: int, stage: str
-) -> OpenAISampler:
-    """`path` may be empty for a model that lies on the server alone, unless prompts go as tokens."""
-    served = look(servers, section)
-    origin = Origin(
-        sampler=f"openai {served.version}".rstrip(), model=revision(path) if path else f"served:{served.root or served.model}"
-    )
-    tokenizer = language_model.look(path) if ask == "tokens" else None
-    return OpenAISampler(
-        servers,
-        settings,
-        ask=ask,
-        section=section,
-        tokens_of=lambda prompt: language_model.prompt_ids(tokenizer, prompt),
-        origin=origin,
-        seed=seed,
-        stage=stage,
-    )
 
 
 def check(recipe: Recipe) -> None:

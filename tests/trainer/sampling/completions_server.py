@@ -26,11 +26,12 @@ class Failure:
 class CompletionsServer:
     """Serves `model` as "tiny". `failures` are answered first, one a request; `requests` keeps the bodies that came.
 
-    With a `top_k` it is like vLLM with a model whose own settings have one: that is for requests which say nothing else.
+    With a `root` it tells where its model is from. With a `top_k` it is like vLLM with a model whose own settings have one: that
+    is for requests which say nothing else.
     """
 
-    def __init__(self, model: LanguageModel, says: str | None = None, top_k: int = 0) -> None:
-        self.model, self.says, self.top_k = model, says, top_k
+    def __init__(self, model: LanguageModel, says: str | None = None, top_k: int = 0, root: str = "") -> None:
+        self.model, self.says, self.top_k, self.root = model, says, top_k, root
         self.failures: deque[Failure] = deque()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -71,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, {"version": "0.0"})
         if self.path != "/v1/models":
             return self._answer(404, {"message": "no such page"})
-        return self._answer(200, {"data": [{"id": "tiny"}]})
+        return self._answer(200, {"data": [{"id": "tiny", **({"root": self.owner.root} if self.owner.root else {})}]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
