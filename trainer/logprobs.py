@@ -23,6 +23,8 @@ from trainer.recipe import Precision
 
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 _TOLERANCE_OF_HALVES = 0.1
+_TOLERANCE_OF_HIDDEN_HALVES = 1e-2
+"""Computed twice in the same way: what is looked for is a factor."""
 _EXAMPLE = Prompted(prompt=range(3, 10), responses=([5, 6, 7, 8], [9], [4, 5]))
 
 
@@ -85,12 +87,23 @@ def tokens_to_compute(model: LanguageModel, prompted: Prompted) -> int:
 
 
 def can_skip_logits(network: Any) -> bool:
-    """Whether the logits are one plain linear layer on the hidden states: nothing scales, caps or adapts them."""
+    """Whether the logits are one plain linear layer on the hidden states: nothing scales, caps or adapts them.
+
+    What follows the layer has to leave logits alone that are made up, so that it shows whatever the weights and their dtype:
+    a cap does nothing to small ones.
+    """
     if type(network.get_output_embeddings()) is not torch.nn.Linear:
         return False
+    given = _given(pad([_EXAMPLE], network.device))
     with _probing(network):
-        wanted, found = (_compute(network, pad([_EXAMPLE], network.device), skips_logits=skips) for skips in (False, True))
-    return _agree(found, wanted, network.dtype)
+        hidden = network.base_model(**given).last_hidden_state
+        with _made_up_logits(network.get_output_embeddings()) as seen:
+            logits = network(**given).logits
+    if len(seen) != 1 or seen[0][0].shape != hidden.shape:
+        return False
+    [(taken, made_up)] = seen
+    share = _TOLERANCES.get(network.dtype, _TOLERANCE_OF_HIDDEN_HALVES)
+    return torch.equal(logits.to(made_up.dtype), made_up) and bool((taken - hidden).abs().max() <= share * hidden.abs().max())
 
 
 def can_share_prefixes(network: Any, kernel: str, *, skips_logits: bool) -> bool:
@@ -115,6 +128,23 @@ def can_share_prefixes(network: Any, kernel: str, *, skips_logits: bool) -> bool
 
 
 @contextmanager
+def _made_up_logits(head: torch.nn.Linear) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Has the layer answer with logits from -100 to 100; each time, what it was given and what it answered."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def answer(_: torch.nn.Module, given: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+        made_up = torch.linspace(-100, 100, logits.numel(), device=logits.device).view_as(logits).to(logits.dtype)
+        seen.append((given[0], made_up))
+        return made_up
+
+    hook = head.register_forward_hook(answer)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@contextmanager
 def _probing(network: Any) -> Iterator[None]:
     """Without gradients and without dropout."""
     was_training = network.training
@@ -129,12 +159,18 @@ def _agree(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> boo
     return torch.allclose(found, wanted, rtol=tolerance, atol=tolerance)
 
 
-def _compute(network: Any, inputs: Inputs, *, skips_logits: bool) -> torch.Tensor:
+def _given(inputs: Inputs) -> dict[str, Any]:
+    """What a network is called with."""
     given: dict[str, Any] = {"input_ids": inputs.tokens_BT, "position_ids": inputs.positions_BT, "use_cache": False}
     given["attention_mask"] = inputs.attended_BT
     if inputs.layout is not None:  # transformers hands masks of four dimensions on as they are; the layout stands for it
         given["attention_mask"] = inputs.tokens_BT.new_ones(1, 1, 1, 1, dtype=torch.bool)
         given["shared_prefix"] = inputs.layout
+    return given
+
+
+def _compute(network: Any, inputs: Inputs, *, skips_logits: bool) -> torch.Tensor:
+    given = _given(inputs)
     if skips_logits:
         head = network.get_output_embeddings()
         hidden_MH = network.base_model(**given).last_hidden_state.flatten(0, 1)[inputs.sources_M]

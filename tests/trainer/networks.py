@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from transformers import (
     BloomConfig,
+    CohereConfig,
     Gemma2Config,
     GPTBigCodeConfig,
     GPTNeoXConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
     PreTrainedConfig,
@@ -47,8 +49,12 @@ NOT_SHARING: dict[str, PreTrainedConfig] = {
 }
 """Whose positions follow from the mask, and whose layers see only the last tokens."""
 
-CAPPING = Gemma2Config(**_LLAMA_LIKE, head_dim=8, final_logit_softcapping=1.0)
-"""Whose logits go through a tanh."""
+CHANGING: dict[str, PreTrainedConfig] = {
+    "gemma2": Gemma2Config(**_LLAMA_LIKE, head_dim=8, final_logit_softcapping=30.0),
+    "granite": GraniteConfig(**_LLAMA_LIKE, logits_scaling=8.0),
+    "cohere": CohereConfig(**_LLAMA_LIKE, logit_scale=0.0625),
+}
+"""Whose logits go through a tanh, or are scaled."""
 
 
 def network(config: PreTrainedConfig, dtype: torch.dtype = torch.float64) -> Any:

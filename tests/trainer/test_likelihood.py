@@ -97,6 +97,17 @@ def test_a_plain_head_is_recognised(config: Any) -> None:
     assert Scorer.of(networks.network(config)).skips_logits
 
 
-def test_a_head_that_caps_its_logits_is_left_to_the_network() -> None:
-    """It is noticed by the numbers, whatever the setting is called."""
-    assert not can_skip_logits(networks.network(networks.CAPPING))
+@pytest.mark.parametrize("config", networks.CHANGING.values(), ids=networks.CHANGING)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_head_whose_logits_are_changed_is_left_to_the_network(config: Any, dtype: torch.dtype) -> None:
+    """It is noticed whatever the setting is called, of small weights as well, which make logits that no cap reaches."""
+    network = networks.network(config, dtype)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.div_(500 if weight.ndim > 1 else 1)
+    assert not can_skip_logits(network)
+
+
+def test_a_plain_head_is_recognised_in_bfloat16() -> None:
+    """As it is in float64."""
+    assert can_skip_logits(networks.network(networks.SHARING["llama"], torch.bfloat16))
