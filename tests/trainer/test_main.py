@@ -21,11 +21,12 @@ from trainer.execution import serve
 from trainer.language_model import load
 from trainer.main import main, run
 from trainer.objectives.settings import OBJECTIVES
-from trainer.preflight import check_inputs
+from trainer.preflight import check_inputs, check_models
 from trainer.recipe import Recipe
 from trainer.records import read_lines, write_lines
 from trainer.run_folder import open_run
 from trainer.screen import Screen
+from trainer.tasks import PROBLEMS, deal
 
 
 def run_once(recipe: Recipe, executor: FakeExecutor) -> Path:
@@ -213,6 +214,44 @@ def test_a_context_that_is_too_short_is_refused(finished: Path, tmp_path: Path, 
     changes = {"model": {"path": str(tmp_path / "short")}, "sampling": {"max_response_tokens": 80}}
     with pytest.raises(ModelError, match=wanted):
         check_inputs(Recipe.model_validate({**small.recipe(tmp_path).model_dump(), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        (
+            {"teacher": {"sampler": "transformers", "max_response_tokens": 120}},
+            r"teacher\.max_response_tokens is 120 and .* the 128 of the context of teacher\.path; .* take a teacher with",
+        ),
+        (
+            {"teacher": {"score": "likelihood"}, "sampling": {"max_response_tokens": 126}},
+            r"sampling\.max_response_tokens is 126 and .* the 128 of the context of teacher\.path",
+        ),
+        (
+            {
+                "model": {"path": "{long}"},
+                "sampling": {"sampler": "ray"},
+                "ray": {"sampler": "vllm"},
+                "vllm": {"context_tokens": 9},
+            },
+            r"together more than the 9 of vllm\.context_tokens; leave that task out, or raise that",
+        ),
+    ],
+)
+def test_a_sampler_with_too_short_a_context_is_refused(
+    finished: Path, tmp_path: Path, changes: dict[str, Any], wanted: str
+) -> None:
+    """That of a teacher, or what vLLM is given, in the middle of the run."""
+    model = load(finished / "start/model")
+    model.save(tmp_path / "long")
+    model.network.config.max_position_embeddings = 128
+    model.save(tmp_path / "short")
+    made = json.loads(json.dumps(changes).replace("{long}", str(tmp_path / "long")))
+    if "teacher" in made:
+        made["teacher"]["path"] = str(tmp_path / "short")
+    recipe = Recipe.model_validate({**small.recipe(tmp_path).model_dump(), **made})
+    with pytest.raises(ModelError, match=wanted):
+        check_models(recipe, deal(recipe, finished / "tasks" / PROBLEMS))
 
 
 def test_a_solution_longer_than_the_context_is_refused(finished: Path, tmp_path: Path) -> None:

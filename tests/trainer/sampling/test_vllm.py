@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.trainer import adapted, small
 from tests.trainer.fakes import FakeExecutor
+from trainer.errors import SamplerError
 from trainer.extraction import cut
 from trainer.language_model import LanguageModel
 from trainer.main import run
@@ -135,6 +136,15 @@ def test_a_stop_ends_the_sampling_early(sampler: Callable[..., VllmSampler]) -> 
     stop = threading.Event()
     stop.set()
     assert sample(sampler(max_response_tokens=500), requests(1.0), stop) == []
+
+
+def test_a_prompt_longer_than_the_context_is_one_line(sampler: Callable[..., VllmSampler]) -> None:
+    """It names the request and the cure, and the engine goes on."""
+    with pytest.raises(
+        SamplerError, match=r"vLLM refuses 0 with \d+ tokens: .*; raise vllm\.context_tokens, or leave that task out"
+    ):
+        sample(sampler(), requests(0.0, ["x = 1\n" * 2000])[:1])
+    assert len(sample(sampler(), requests(0.0))) == 12
 
 
 def completions(path: Path) -> list[str]:
