@@ -86,7 +86,7 @@ def over_hard_limit(account: Account, limits: Limits) -> Outcome | None:
         return _over(Verdict.OUTPUT_LIMIT, "output_bytes", limits.output_bytes + 1, limits, more="its stdin's file counts")
     cpu_ms = account.candidate.cpu_ns / 1e6
     if cpu_ms > limits.cpu_time_ms or account.candidate.killed == "cpu":
-        if account.memory_refused:  # the kernel spends the program's time on looking for memory, and more of it on a busy machine
+        if account.memory_refused or account.oom_killed:  # looking for memory takes a program's time, and more on a busy machine
             return _out_of_memory(account, limits)
         return _over(Verdict.TIME_LIMIT, "cpu_time_ms", max(math.ceil(cpu_ms), limits.cpu_time_ms), limits)
     if account.candidate.killed == "wall":

@@ -97,13 +97,13 @@ def test_what_is_exactly_at_its_limit_is_within_it(facts):
         ({"candidate": OVER_CPU, **OVER_OUTPUT}, Verdict.OUTPUT_LIMIT),
         ({"candidate": OVER_WALL | {"cpu_ns": 1_001_000_000}}, Verdict.TIME_LIMIT),
         ({"candidate": OVER_WALL, "oom_killed": True}, Verdict.WALL_TIME_LIMIT),
-        ({"candidate": OVER_CPU, "oom_killed": True}, Verdict.TIME_LIMIT),
+        ({"candidate": OVER_CPU, "oom_killed": True}, Verdict.MEMORY_LIMIT),
         ({"candidate": {"status": 1}, "oom_killed": True, "report": report(stage="compile", error="e")}, Verdict.MEMORY_LIMIT),
         ({"candidate": {"status": 1}, "oom_killed": True, "forks_refused": True}, Verdict.MEMORY_LIMIT),
     ],
 )
 def test_limits_are_looked_at_in_their_order(facts, found):
-    """Taken back, output, CPU, wall, memory: of two that were exceeded the earlier one is the verdict."""
+    """Taken back, output, memory that the kernel looked for in vain, CPU, wall, other memory: the earlier one is the verdict."""
     outcome = verdict.failure(account(**facts), LIMITS)
     assert outcome is not None
     assert outcome.verdict is found
@@ -475,8 +475,9 @@ def test_findings_of_another_form_pass_nothing(text):
 @pytest.mark.parametrize(
     "candidate", [{"status": -9, "killed": "cpu"}, {"status": -9, "cpu_ns": 2 * LIMITS.cpu_time_ms * 1_000_000}]
 )
-def test_time_that_went_into_looking_for_memory_is_a_matter_of_memory(candidate):
+@pytest.mark.parametrize("how", ["memory_refused", "oom_killed"])
+def test_time_that_went_into_looking_for_memory_is_a_matter_of_memory(candidate, how):
     """A kernel with nothing left looks for memory in the program's own time: how long depends on what else the machine does."""
-    outcome = verdict.failure(account(candidate=candidate, memory_refused=True), LIMITS)
+    outcome = verdict.failure(account(candidate=candidate, **{how: True}), LIMITS)
     assert outcome is not None
     assert outcome.verdict is Verdict.MEMORY_LIMIT
