@@ -78,6 +78,7 @@ class VllmEngine:
 
     async def generate(self, prompt: Sequence[int], parameters: Any, name: str) -> Any:
         """The finished response to one prompt; being cancelled takes the request back."""
+        from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         try:
@@ -86,7 +87,7 @@ class VllmEngine:
                     return response.outputs[0]
         except (EngineDeadError, EngineGenerateError) as error:
             raise SamplerError(f"vLLM broke off: {_first_line(error)}; its own words stand above") from error
-        except ValueError as error:  # a prompt that is longer than its context, mostly
+        except (VLLMClientError, ValueError) as error:  # a prompt that is longer than its context, mostly
             cure = "raise vllm.context_tokens, or leave that task out"
             raise SamplerError(f"vLLM refuses {name} with {len(prompt)} tokens: {_first_line(error)}; {cure}") from error
         raise SamplerError(f"vLLM gave no response to {name}")
