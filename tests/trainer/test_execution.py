@@ -44,28 +44,9 @@ def test_every_request_has_one_outcome_in_the_order_of_the_requests() -> None:
     assert all(request.id in outcome.candidate.completion for request, outcome in zip(REQUESTS, outcomes, strict=True))
 
 
-def test_progress_is_told_for_each_candidate() -> None:
-    """Once when sampled, once when executed."""
+def counts_told(progress: Progress | None = None) -> tuple[int, int]:
+    """How often it was told that a candidate was sampled, and that one was executed."""
     told: list[str] = []
-    sample_and_execute(
-        EchoSampler(),
-        REQUESTS,
-        PROBLEMS,
-        FakeExecutor().connect,
-        Engine(),
-        on_sampled=lambda: told.append("sampled"),
-        on_executed=lambda: told.append("executed"),
-    )
-    assert (told.count("sampled"), told.count("executed")) == (len(REQUESTS), len(REQUESTS))
-
-
-def test_what_was_done_before_is_not_told_again() -> None:
-    """Else it would count as done in no time."""
-    told: list[str] = []
-    progress = Progress()
-    [done, *_] = sample_and_execute(EchoSampler(), REQUESTS[:1], PROBLEMS, FakeExecutor().connect, Engine())
-    progress.sampled(done.candidate)
-    progress.executed(done)
     sample_and_execute(
         EchoSampler(),
         REQUESTS,
@@ -76,7 +57,21 @@ def test_what_was_done_before_is_not_told_again() -> None:
         on_executed=lambda: told.append("executed"),
         progress=progress,
     )
-    assert (told.count("sampled"), told.count("executed")) == (len(REQUESTS) - 1, len(REQUESTS) - 1)
+    return told.count("sampled"), told.count("executed")
+
+
+def test_progress_is_told_for_each_candidate() -> None:
+    """Once when sampled, once when executed."""
+    assert counts_told() == (len(REQUESTS), len(REQUESTS))
+
+
+def test_what_was_done_before_is_not_told_again() -> None:
+    """Else it would count as done in no time."""
+    progress = Progress()
+    [done, *_] = sample_and_execute(EchoSampler(), REQUESTS[:1], PROBLEMS, FakeExecutor().connect, Engine())
+    progress.sampled(done.candidate)
+    progress.executed(done)
+    assert counts_told(progress) == (len(REQUESTS) - 1, len(REQUESTS) - 1)
 
 
 def test_a_missing_report_is_an_error_and_not_a_failed_candidate() -> None:
