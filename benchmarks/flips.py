@@ -24,9 +24,9 @@ from engine.client import (
     Job,
     Limits,
     LocalEngine,
+    Report,
     StdioTest,
     StdioTests,
-    Verdict,
 )
 
 OVERLOAD = 8
@@ -70,15 +70,19 @@ def busy_cores() -> Iterator[None]:
             hog.wait()
 
 
-def verdicts(client: Client, count: int, window: int) -> dict[str, Verdict]:
-    """The verdict on each program, with a line per tenth on stderr."""
-    found: dict[str, Verdict] = {}
+def reports(client: Client, count: int, window: int) -> dict[str, Report]:
+    """The report on each program, with a line per tenth on stderr."""
+    found: dict[str, Report] = {}
     began = time.monotonic()
     for report in client.execute_stream(jobs(count), window=window):
-        found[report.id] = report.verdict
+        found[report.id] = report
         if len(found) % max(1, count // 10) == 0:
             print(f"{window} at once: {len(found)} after {time.monotonic() - began:.0f} s", file=sys.stderr)
     return found
+
+
+def _told(report: Report) -> str:
+    return f"{report.verdict.value} ({report.cause.message})"
 
 
 def main() -> int:
@@ -88,10 +92,10 @@ def main() -> int:
     count = parser.parse_args().programs
     with LocalEngine() as engine, Client(engine.address) as client:
         slots = client.describe().slots
-        idle = verdicts(client, count, 1)
+        idle = reports(client, count, 1)
         with busy_cores():
-            loaded = verdicts(client, count, OVERLOAD * slots)
-    flips = [name for name in idle if idle[name] is not loaded[name]]
+            loaded = reports(client, count, OVERLOAD * slots)
+    flips = [name for name in idle if idle[name].verdict is not loaded[name].verdict]
     print(
         json.dumps(
             {
@@ -99,13 +103,13 @@ def main() -> int:
                 "overload": OVERLOAD,
                 "flips": len(flips),
                 "flipped": Counter(name.partition(" ")[2] for name in flips),
-                "verdicts": Counter(verdict.value for verdict in loaded.values()),
+                "verdicts": Counter(report.verdict.value for report in loaded.values()),
             },
             indent=2,
         )
     )
     for name in flips[:10]:
-        print(f"{name}: {idle[name].value} idle, {loaded[name].value} overloaded", file=sys.stderr)
+        print(f"{name}: idle {_told(idle[name])}; overloaded {_told(loaded[name])}", file=sys.stderr)
     return 1 if flips else 0
 
 
