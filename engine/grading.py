@@ -7,7 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from engine.records import Verdict
+from engine.records import Trust, Verdict
 
 KS = (1, 10, 100)
 
@@ -25,10 +25,13 @@ class Tally:
 
     def __init__(self) -> None:
         self.verdicts: Counter[Verdict] = Counter()
+        self.delegated = 0
+        """Passes that rest on what objects of the programs said of themselves (`Trust.EXAMINED_DELEGATED`)."""
         self._samples: defaultdict[str, Counter[Verdict]] = defaultdict(Counter)
 
-    def add(self, task_id: str, verdict: Verdict) -> None:
+    def add(self, task_id: str, verdict: Verdict, trust: Trust) -> None:
         self.verdicts[verdict] += 1
+        self.delegated += verdict is Verdict.PASSED and trust is Trust.EXAMINED_DELEGATED
         if verdict is not Verdict.INFRASTRUCTURE_ERROR:
             self._samples[task_id][verdict] += 1
 

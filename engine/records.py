@@ -184,7 +184,8 @@ class Trust(enum.Enum):
     EXAMINED = "examined"
     """Test code ran in a process apart; only plain data and references crossed."""
     EXAMINED_DELEGATED = "examined_delegated"
-    """As EXAMINED, but the tests also let objects of the program compare themselves with one another."""
+    """As EXAMINED, but an object of the program stood in the place of data: tests compared, counted, iterated or showed it, and
+    what that gave was for its class to say. Calls of its methods and reading its attributes do not count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

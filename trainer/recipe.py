@@ -130,8 +130,8 @@ class Scoring(Section):
     """Added to a teacher's score, so that it ranks above a student with the same verdict."""
     teacher_weight: NotNegative = 0.1
     """How far apart teacher.score can put two students with the same verdict; less than what lies between two verdicts."""
-    delegated_passes: bool = True
-    """Whether a student's pass counts where tests let its objects compare themselves; if not, such a candidate is left out."""
+    delegated_passes: bool = False
+    """Whether a student's pass counts where objects of its program spoke for themselves; if not, such a candidate is left out."""
 
     @model_validator(mode="after")
     def _levels_ascend(self) -> "Scoring":

@@ -112,7 +112,7 @@ class Grade:
             client.describe()
             started = time.perf_counter()
             for report in client.execute_stream(list(workload.jobs)):
-                tally.add(report.id, report.verdict)
+                tally.add(report.id, report.verdict, report.trust)
                 reports.append(report)
             seconds = time.perf_counter() - started
         check(workload, reports)

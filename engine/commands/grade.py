@@ -92,10 +92,10 @@ class Grading:
 
     def resume(self, results: ResultsFile) -> None:
         """Takes over what an interrupted call has graded, and writes what follows to the same file."""
-        earlier = {name: verdict for name, job in self._pending.items() if (verdict := results.verdict_of(job)) is not None}
+        earlier = {name: graded for name, job in self._pending.items() if (graded := results.graded(job)) is not None}
         results.begin(list(earlier))
-        for name, verdict in earlier.items():
-            self.tally.add(self._samples[name].task_id, verdict)
+        for name, graded in earlier.items():
+            self.tally.add(self._samples[name].task_id, *graded)
             del self._pending[name]
         self._results, self._resumed = results, len(earlier)
 
@@ -117,6 +117,7 @@ class Grading:
         return {
             "programs": self.tally.programs,
             "passed": self.tally.passed,
+            "passed_delegated": self.tally.delegated,
             "verdicts": {verdict.value: count for verdict, count in self.tally.verdicts.most_common()},
             "pass@k": {str(k): estimate for k, estimate in self.tally.pass_at().items()},
             "problems": problems,
@@ -128,7 +129,7 @@ class Grading:
 
     def _take(self, report: Report) -> None:
         sample, job = self._samples[report.id], self._pending.pop(report.id)
-        self.tally.add(sample.task_id, report.verdict)
+        self.tally.add(sample.task_id, report.verdict, report.trust)
         if self._results is not None:
             line = {"task_id": sample.task_id, "number": sample.number, "passed": report.verdict is Verdict.PASSED}
             self._results.add({**line, **fields_of(report), "job_sha256": fingerprint(job)})
@@ -169,6 +170,10 @@ def _show(tally: Tally, summary: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(f"{tally.passed} of {tally.programs} passed, {summary['problems_graded']} of {summary['problems']} problems")
+    if tally.delegated:
+        console.print(
+            f"{tally.delegated} of these passes rest on what objects of the programs said of themselves (docs/security.md)"
+        )
     for k, estimate in summary["pass@k"].items():
         console.print(f"pass@{k}  {estimate:.2%}")
     console.print(f"{summary['seconds']:.1f} s, {summary['programs_per_second']:.1f} programs/s")

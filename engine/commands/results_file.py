@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from engine.errors import CannotWrite, reason
 from engine.fingerprint import fingerprint
-from engine.records import Job, Verdict
+from engine.records import Job, Trust, Verdict
 
 
 class ResultsFile:
@@ -25,13 +25,13 @@ class ResultsFile:
         self._earlier = dict(_whole_lines(self.part))
         self._file: BinaryIO | None = None
 
-    def verdict_of(self, job: Job) -> Verdict | None:
-        """The verdict that an interrupted call left on this very job."""
+    def graded(self, job: Job) -> tuple[Verdict, Trust] | None:
+        """The verdict that an interrupted call left on this very job, and what it rests on."""
         line = self._earlier.get(job.id, {})
         if line.get("job_sha256") != fingerprint(job):
             return None
         verdict = Verdict(line["verdict"])
-        return None if verdict is Verdict.INFRASTRUCTURE_ERROR else verdict
+        return None if verdict is Verdict.INFRASTRUCTURE_ERROR else (verdict, Trust(line["trust"]))
 
     def begin(self, kept: list[str]) -> None:
         """Begins with the lines of these ids, which an interrupted call left, and no others."""
@@ -77,7 +77,7 @@ def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for raw in path.read_bytes().splitlines():
         try:
             line = json.loads(raw)
-            Verdict(line["verdict"])
+            Verdict(line["verdict"]), Trust(line["trust"])
             yield line["id"], line
         except (ValueError, KeyError, TypeError):
             continue

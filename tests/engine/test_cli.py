@@ -86,6 +86,7 @@ def test_grade_prints_one_object(call, engine, problems):
     assert summary == {
         "programs": 2,
         "passed": 2,
+        "passed_delegated": 0,
         "verdicts": {"passed": 2},
         "pass@k": {"1": 1.0},
         "problems": 2,

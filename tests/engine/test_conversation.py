@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import types
+import unittest.mock
 from collections import Counter, OrderedDict, defaultdict, deque
 
 import pytest
@@ -332,6 +333,26 @@ def test_an_exception_of_the_program_is_caught_by_its_own_name(pair):
         pair.doing("raise Broken", Broken=Broken)
 
 
+def test_exceptions_of_one_name_are_two(pair):
+    """As `DoesNotExist` of several models are."""
+    first, second = (pair.doing("class Missing(Exception): pass\nresult = Missing") for _ in range(2))
+    assert first is not second
+    for kind, other in ((first, second), (second, first)):
+        with pytest.raises(kind) as raised:
+            pair.doing("raise kind", kind=kind)
+        assert not isinstance(raised.value, other)
+    assert not pair.examiner.gone
+
+
+def test_what_an_exception_holds_goes_on_changing(pair):
+    """Where the program keeps it as well."""
+    fail, grow = pair.doing("kept = [1]\ndef fail(): raise LookupError(kept)\ndef grow(): kept.append(2)\nresult = fail, grow")
+    with pytest.raises(LookupError) as raised:
+        fail()
+    grow()
+    assert raised.value.args == ([1, 2],)
+
+
 def test_an_exception_of_the_tests_passes_through_the_program(pair):
     def fail():
         raise LookupError("from the tests")
@@ -355,12 +376,69 @@ def test_a_proxy_is_never_asked_about_data(pair, data):
     with pytest.raises(TypeError):
         assert box + data
     assert pair.module.asked == []
-    assert not pair.examiner.delegated
 
 
 @pytest.mark.parametrize("compare", [lambda a, b: a == b, lambda a, b: a < b, lambda a, b: (a + b).held == 3])
 def test_two_proxies_let_the_program_decide_and_that_is_noted(pair, compare):
     assert compare(pair.Box(1), pair.Box(2))
+    assert pair.examiner.delegated
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda box: box.held,
+        lambda box: setattr(box, "held", 2),
+        lambda box: delattr(box, "held"),
+        lambda box: type(box).__name__,
+        lambda box: box is None,
+        lambda box: box.held.bit_length(),
+    ],
+)
+def test_calls_and_attributes_put_no_object_in_the_place_of_data(pair, use):
+    use(pair.Box(1))
+    pair.apply(lambda box: box, pair.Box(1))
+    assert not pair.examiner.delegated
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda box: box != 1,
+        lambda box: box in [1],
+        lambda box: len(box),
+        lambda box: box[1],
+        lambda box: next(iter(box)),
+        lambda box: bool(box),
+        lambda box: str(box),
+        lambda box: f"{box}",
+        lambda box: box.__eq__(1),
+        lambda box: box.__array__(),
+        lambda box: {box},
+    ],
+)
+def test_an_object_in_the_place_of_data_is_noted(pair, use):
+    box = pair.Box(1)
+    with contextlib.suppress(TypeError, AttributeError):
+        use(box)
+    assert pair.examiner.delegated
+
+
+def test_a_claim_to_be_a_generator_is_noted(pair):
+    generator = pair.doing("result = (n for n in ())")
+    assert not pair.examiner.delegated
+    assert isinstance(generator, types.GeneratorType)
+    assert pair.examiner.delegated
+
+
+def test_what_stands_in_for_a_part_of_a_mock_is_noted(pair):
+    """It may say of itself that it was called as it should be."""
+    mock = unittest.mock.Mock()
+    pair.doing("m.send(1)", m=mock)
+    mock.send.assert_called_once_with(1)
+    assert not pair.examiner.delegated
+    pair.doing("class Liar:\n    def assert_called_once_with(self, *args): pass\nm.send = Liar()", m=mock)
+    mock.send.assert_called_once_with(2)
     assert pair.examiner.delegated
 
 
@@ -658,8 +736,8 @@ ROW = st.tuples(
 ROWS = st.lists(ROW, max_size=4)
 MODULES = st.sampled_from(["builtins", "json.decoder", "unittest.case", "solution", ""]) | JUNK
 LINEAGE = st.recursive(
-    st.tuples(st.sampled_from(NAMES), st.just([]), MODULES),
-    lambda bases: st.tuples(st.sampled_from(NAMES), st.lists(bases.map(list), max_size=3), MODULES),
+    st.tuples(st.sampled_from(NAMES), st.just([]), MODULES, st.integers(-1, 3) | JUNK),
+    lambda bases: st.tuples(st.sampled_from(NAMES), st.lists(bases.map(list), max_size=3), MODULES, st.integers(-1, 3) | JUNK),
     max_leaves=4,
 ).map(list)
 NUMBERS = st.lists(st.integers(-1, 3), max_size=3) | JUNK

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from engine.client import Job, Report, Verdict
+from engine.client import Job, Report, Trust, Verdict
 from engine.commands.fields import fields_of
 from engine.commands.results_file import results_file
 from engine.errors import CannotWrite
@@ -24,10 +24,10 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_a_pass(samples):
         assert math.isclose(pass_at_k(samples, passed, k), share, abs_tol=1e-12)
 
 
-def tally_of(*verdicts):
+def tally_of(*verdicts, trust=Trust.EXAMINED):
     tally = Tally()
     for task_id, verdict in verdicts:
-        tally.add(task_id, verdict)
+        tally.add(task_id, verdict, trust)
     return tally
 
 
@@ -50,6 +50,12 @@ def test_an_infrastructure_error_is_neither_pass_nor_failure():
     tally = tally_of(("a", Verdict.PASSED), ("a", Verdict.INFRASTRUCTURE_ERROR), ("b", Verdict.INFRASTRUCTURE_ERROR))
     assert tally.pass_at() == {1: 1.0}
     assert (tally.programs, tally.passed, tally.tasks) == (3, 1, 1)
+
+
+def test_passes_by_the_word_of_objects_are_counted():
+    """Only passes: who fails gains nothing by what its objects say."""
+    outcomes = [("a", Verdict.PASSED), ("b", Verdict.WRONG_ANSWER)]
+    assert [tally_of(*outcomes, trust=trust).delegated for trust in (Trust.EXAMINED, Trust.EXAMINED_DELEGATED)] == [0, 1]
 
 
 def line_of(job, verdict=Verdict.PASSED):
@@ -88,10 +94,10 @@ def test_an_interrupted_call_is_taken_up(tmp_path):
     with (tmp_path / "out.jsonl.part").open("a") as part:
         part.write('{"id": "c", "verd')
     with results_file(path) as results:
-        assert results.verdict_of(A) is Verdict.PASSED
-        assert results.verdict_of(B) is None
-        assert results.verdict_of(Job(id="a", program="other")) is None
-        assert results.verdict_of(Job(id="c", program="")) is None
+        assert results.graded(A) == (Verdict.PASSED, Trust.NOT_TESTED)
+        assert results.graded(B) is None
+        assert results.graded(Job(id="a", program="other")) is None
+        assert results.graded(Job(id="c", program="")) is None
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):

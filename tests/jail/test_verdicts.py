@@ -139,6 +139,8 @@ def test_classes_of_the_program_are_used_through_their_methods(jails):
     )
     report = jails.run(program, tests=examined(code, "Stack"))
     assert (report.verdict, report.trust) == (PASSED, Trust.EXAMINED_DELEGATED), report
+    called = examined("s = Stack([1])\nassert s.push(2).push(3)._items == [1, 2, 3]", "Stack")
+    assert jails.run(program, tests=called).trust is Trust.EXAMINED
 
 
 def test_callables_cross_both_ways(jails):

@@ -40,12 +40,12 @@ def test_a_candidate_that_was_cut_off_is_not_ranked() -> None:
     assert [response.completion for response in ranked.responses] == ["gold", "y"]
 
 
-def test_a_pass_in_which_the_program_has_a_say_counts_unless_the_recipe_leaves_it_out() -> None:
+def test_a_pass_in_which_the_program_has_a_say_is_left_out_unless_the_recipe_lets_it_count() -> None:
     """A teacher is believed, and a failure is one whoever compared."""
-    strict, delegated = Scoring(delegated_passes=False), Trust.EXAMINED_DELEGATED.value
+    strict, lenient, delegated = Scoring(), Scoring(delegated_passes=True), Trust.EXAMINED_DELEGATED.value
     student, teacher = (replace(found, trust=delegated) for found in (outcome("x", "passed"), GOLD))
     failed = replace(outcome("y", "wrong_answer"), trust=delegated)
-    assert (score(student, SCORING), score(student, strict)) == (SCORING.passed, None)
+    assert (score(student, lenient), score(student, strict)) == (SCORING.passed, None)
     assert score(teacher, strict) == SCORING.passed + SCORING.teacher_bonus
     assert score(failed, strict) == SCORING.wrong_answer
 

@@ -11,7 +11,7 @@ Whoever waits for a reply answers the requests that come meanwhile, so calls nes
     {"raised": lineage, "args": atoms, "fields": {name: atom}, "cause": atom, "rows": table, "changed": as above,
      "text": str, "trace": str, "kind": number of a class of the other side's, "mine" or "yours": number of the exception}
 
-A lineage is [name, lineages of the bases that are exceptions, module].
+A lineage is [name, lineages of the bases that are exceptions, module, number of the class]: several may have one name.
 
 Data crosses by value (encoding.py); what is held beyond a call is kept the same on both sides (aliases.py). Other objects stay
 where they are: each side numbers those it has handed out ("mine") and holds one `Proxy` for each that it was handed; a proxy that
@@ -53,6 +53,8 @@ class Conversation:
         self.gone = False
         self.used = False
         """Whether this side did anything with an object of the other side's since this was last set to False."""
+        self.delegated = False
+        """Whether an object of the other side's stood in the place of data: it was compared, counted, iterated or shown."""
         self._socket = sock
         self._turn = threading.RLock()
         self._aliases = Aliases()
@@ -60,7 +62,8 @@ class Conversation:
         self._raised: list[Exception] = []
         self._mine: dict[int, object] = {}
         self._number_of: dict[int, int] = {}
-        self._stand_ins: dict[str, type[Exception]] = {}
+        self._class_numbers: dict[type, int] = {}
+        self._stand_ins: dict[tuple[str, int], type[Exception]] = {}
         self._stands_for: dict[type, int] = {}
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any:
@@ -105,7 +108,7 @@ class Conversation:
             number = self._number_of[id(item)] = len(self._mine)
             self._mine[number] = item
         if isinstance(item, type) and issubclass(item, Exception):
-            return ["mine", number, "exception", *_lineage(item)]
+            return ["mine", number, "exception", *self._lineage(item)]
         return ["mine", number, "callable" if callable(item) else "object", type(item).__name__, special_methods_of(type(item))]
 
     def resolve(self, row: Row) -> object:
@@ -119,7 +122,7 @@ class Conversation:
         _, _, what, name, *more = row
         if what == "exception":
             kind = self._exception_class(name, *more)
-            if kind is self._stand_ins.get(name):
+            if kind in self._stand_ins.values():
                 self._stands_for[kind] = number
             return kind
         key = number, what == "callable"
@@ -168,7 +171,7 @@ class Conversation:
             del result  # what holds it from here on is no longer this
         except Exception as error:
             encoder = self._encoder_of_reply(decoder)
-            reply = {"raised": _lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
+            reply = {"raised": self._lineage(type(error)), "text": _text(error), "trace": self.trace(error)}
             reply |= {"kind": self._stands_for.get(type(error)), **self._number(error)}
             try:
                 reply |= {**_parts(error, encoder), "changed": _changes(before, encoder)}
@@ -184,7 +187,7 @@ class Conversation:
             reply["kept"] = kept
             for number in kept:
                 self._aliases.follow(asked.objects[number], asked.rows[number], handed=True)
-        if "ok" in reply and (shown := held_in(encoder)):
+        if shown := held_in(encoder):
             reply["shown"] = shown
             for number in shown:
                 self._aliases.follow(encoder.objects[number], encoder.rows[number] or [], handed=False)
@@ -225,13 +228,20 @@ class Conversation:
                 return kind(*args)
         return None
 
-    def _exception_class(self, name: Any, bases: Any, module: Any) -> type[Exception]:
-        for known in (BUILTIN_TYPES.get(name), self.classes.get(name), _library_class(module, name), self._stand_ins.get(name)):
+    def _lineage(self, kind: type) -> list[Any]:
+        module = str(getattr(kind, "__module__", ""))
+        bases = () if module == "builtins" else kind.__bases__
+        number = self._class_numbers.setdefault(kind, len(self._class_numbers))
+        return [kind.__name__, [self._lineage(base) for base in bases if issubclass(base, Exception)], module, number]
+
+    def _exception_class(self, name: Any, bases: Any, module: Any, number: Any) -> type[Exception]:
+        stand_in = self._stand_ins.get((name, number))
+        for known in (BUILTIN_TYPES.get(name), self.classes.get(name), _library_class(module, name), stand_in):
             if known is not None and issubclass(known, Exception):
                 return known
         parents = [self._exception_class(*base) for base in bases] or [Exception]
-        stand_in: type[Exception] = type(str(name), tuple(dict.fromkeys(parents)), {"__str__": _text_or_args})
-        return self._stand_ins.setdefault(name, stand_in)
+        made: type[Exception] = type(str(name), tuple(dict.fromkeys(parents)), {"__str__": _text_or_args})
+        return self._stand_ins.setdefault((name, number), made)
 
     # The socket
 
@@ -282,12 +292,6 @@ def _check_change(sent: Encoder, number: Any, row: Row) -> None:
     was = sent.rows[number] if type(number) is int and 0 <= number < len(sent.rows) else None
     if was is None or was[0] not in MUTABLE_KINDS or was[0] != row[0] or (was[0] == "instance" and was[1] != row[1]):
         raise Malformed("a change of what cannot have changed")
-
-
-def _lineage(kind: type) -> list[Any]:
-    module = str(getattr(kind, "__module__", ""))
-    bases = () if module == "builtins" else kind.__bases__
-    return [kind.__name__, [_lineage(base) for base in bases if issubclass(base, Exception)], module]
 
 
 def _library_class(module: Any, name: Any) -> Any:

@@ -46,6 +46,10 @@ _ASKING = 4
 """Frames from here to whoever asks for an attribute of a proxy."""
 _RERAISE, _RAISE = opcode.opmap["RERAISE"], opcode.opmap["RAISE_VARARGS"]
 _NO_THREAD = "can't start new thread"
+_CALLS = frozenset({"evaluate", "classes", "call", "getattr", "setattr", "delattr"})
+"""What tests do with functions and objects of the program to get at data. All else puts an object in the place of data, also where it
+is done by name:"""
+_LOOKS_BY_NAME = frozenset({"__array__", *(f"__{op}__" for op in OPERATIONS)})
 _OPEN = frozenset({*ALONE, *BETWEEN, "bool", "str", "repr", "format", "copy", "deepcopy"}) - {"isinstance"}
 """What operators and built-in functions do with an object."""
 _OPEN_CLASSES = {
@@ -144,7 +148,6 @@ class ExaminerSide(Conversation):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.delegated = False
         self._stops: list[StopIteration] = []
         self._seen = Seen(self._request, self)
         self._membership = Membership(self._request)
@@ -152,6 +155,7 @@ class ExaminerSide(Conversation):
     def request(self, op: str, /, *args: Any, **kwargs: object) -> Any:
         if op == "getattr" and _is_unittests(args[1]):
             raise AttributeError(args[1])
+        self.delegated |= op not in _CALLS or (op == "getattr" and args[1] in _LOOKS_BY_NAME)
         if op == "getattr" and args[1] == "__array__":
             return self._seen.array_method(args[0])
         if op == "contains":
@@ -168,7 +172,6 @@ class ExaminerSide(Conversation):
             self._seen.end_change()
 
     def _request(self, op: str, /, *args: object, **kwargs: object) -> Any:
-        self.delegated |= op in BETWEEN
         try:
             return super().request(op, *args, **kwargs)
         except StopIteration as error:
@@ -211,6 +214,8 @@ class ExaminerSide(Conversation):
         if op in ("str", "repr") and not _is_open(target):
             return f"<{type(target).__name__}>"
         if _may(op, target, args):
+            # an object put in place of a mock's own may say of itself that it was called as it should be
+            self.delegated |= op in ("setattr", "delattr") and type(target).__module__ == "unittest.mock"
             return OPERATIONS[op](*args)
         # an AttributeError is what libraries such as functools expect of an object that lacks something
         refusal = AttributeError if op == "getattr" else TypeError

@@ -3,8 +3,8 @@
 A proxy asks the other side for everything, for what every object has as well, such as a docstring. But it never hands over
 what it is compared or combined with. `candidate(3) == 7` with a proxy on the left is False without asking, since the program
 would learn the 7 and decide by itself whether its answer is right. Two proxies may be compared with each other: that the
-program's own class decides, and the conversation remembers that it did (`delegated`). What is answered without asking is a use of
-the object all the same (`used`).
+program's own class decides. The conversation remembers where an object stood in the place of data (`delegated`). What is answered
+without asking is a use of the object all the same (`used`).
 """
 
 import functools
@@ -33,6 +33,7 @@ class Asker(Protocol):
     """The side of a conversation that proxies need."""
 
     used: bool
+    delegated: bool
 
     def request(self, op: str, /, *args: object, **kwargs: object) -> Any: ...
 
@@ -62,7 +63,9 @@ class Proxy:
     @property  # type: ignore[misc]  # nobody may set it
     def __class__(self) -> Any:
         _conversation_of(self).used = True  # isinstance() asks for this where the type alone does not say yes
-        return _CLASSES.get(type(self).__name__, type(self))
+        claimed = _CLASSES.get(type(self).__name__)
+        _conversation_of(self).delegated |= claimed is not None
+        return claimed or type(self)
 
     def __eq__(self, other: object, /) -> Any:
         return True if self is other else _between(self, "eq", other)
@@ -112,7 +115,7 @@ def _ask(proxy: Proxy, op: str, /, *args: object, **kwargs: object) -> Any:
 def _between(proxy: Proxy, op: str, other: object) -> Any:
     if isinstance(other, Proxy):
         return _ask(proxy, op, other)
-    _conversation_of(proxy).used = True
+    _conversation_of(proxy).used = _conversation_of(proxy).delegated = True
     return NotImplemented
 
 
