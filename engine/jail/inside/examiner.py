@@ -47,8 +47,8 @@ _ASKING = 4
 _RERAISE, _RAISE = opcode.opmap["RERAISE"], opcode.opmap["RAISE_VARARGS"]
 _NO_THREAD = "can't start new thread"
 _CALLS = frozenset({"evaluate", "classes", "call", "getattr", "setattr", "delattr"})
-"""What tests do with functions and objects of the program to get at data. All else puts an object in the place of data, also where it
-is done by name:"""
+"""What tests do with functions and objects of the program to get at data. All else puts an object in the place of data, also by
+name:"""
 _LOOKS_BY_NAME = frozenset({"__array__", *(f"__{op}__" for op in OPERATIONS)})
 _OPEN = frozenset({*ALONE, *BETWEEN, "bool", "str", "repr", "format", "copy", "deepcopy"}) - {"isinstance"}
 """What operators and built-in functions do with an object."""
