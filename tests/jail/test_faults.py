@@ -110,6 +110,28 @@ async def test_a_program_whose_slots_are_all_killed_is_the_infrastructures_failu
     assert await is_healthy(client)
 
 
+LOSES_A_CHILD = """
+import os, time
+if not os.fork():
+    data = bytearray(1 << 30)
+os.wait()
+time.sleep(60)
+"""
+
+
+@with_cgroups
+@pytest.mark.parametrize("tests", [None, EXAMINED], ids=["alone", "examined"])
+async def test_a_zygote_that_is_ended_for_its_programs_memory_is_the_programs_failure(engine, client, tests):
+    """As the kernel does where zygotes are not kept out of its choice: the program is not run again, to end another one."""
+    running = asyncio.create_task(client.execute(script(LOSES_A_CHILD, tests=tests)))
+    await until(lambda: any("oom_kill 1" in counts.read_text() for counts in oom_kills_of(engine)))
+    kill(next(zygote for zygote in zygotes_of(engine) if set(cells_of(engine)) & set(children_of(zygote))))
+    report = await running
+    assert (report.verdict, report.cause.limit) == (Verdict.MEMORY_LIMIT, "memory_bytes"), report
+    assert await is_healthy(client)
+    await until(lambda: len(zygotes_of(engine)) == 2)
+
+
 # Slots that lack something
 
 
@@ -120,6 +142,12 @@ def groups_of(engine):
         return []
     own = [folder for root in hierarchy.folders.values() for folder in root.glob(f"{PREFIX}{engine.pid}-*")]
     return [slot for folder in own for slot in folder.glob("slot-*")]
+
+
+def oom_kills_of(engine):
+    return [
+        file for group in groups_of(engine) for name in ("oom_control", "events") if (file := group / f"memory.{name}").exists()
+    ]
 
 
 @as_root
