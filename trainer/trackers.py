@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,6 +38,16 @@ def trackers(recipe: Recipe, folder: Path) -> Iterator[list[Tracker]]:
         yield made
 
 
+def identity(folder: Path) -> str:
+    """What tells the run in that folder from all others, also from one of the same name elsewhere."""
+    file = folder / "tracked_as"
+    known_by = file.read_text() if file.exists() else ""
+    if not known_by:  # or cut off while it was written
+        known_by = secrets.token_hex(4)
+        file.write_text(known_by)
+    return known_by
+
+
 class FiniteOnly:
     """Tells a tracker only what is a number: the loss of a step that was skipped may be none, and a chart breaks off there."""
 
@@ -63,11 +74,16 @@ class _TensorBoard:
 
 
 class _Hosted:
-    """W&B and trackio, which have the same calls; their own count of calls is the horizontal axis."""
+    """W&B and trackio, which have the same calls; their own count of calls is the horizontal axis.
 
-    def __init__(self, name: str, recipe: Recipe, folder: Path) -> None:
+    A run that was interrupted goes on there as well. trackio knows runs by their names only, so the identity is part of it.
+    """
+
+    def __init__(self, name: TrackerName, recipe: Recipe, folder: Path) -> None:
         self._library: Any = importlib.import_module(name)
-        self._library.init(project="rrtf", name=folder.name, config=recipe.model_dump(mode="json"))
+        known_by = identity(folder)
+        known = {"name": folder.name, "id": known_by} if name == "wandb" else {"name": f"{folder.name}-{known_by}"}
+        self._library.init(project="rrtf", config=recipe.model_dump(mode="json"), resume="allow", **known)
 
     def log(self, stage: str, step: int, numbers: Mapping[str, float]) -> None:
         self._library.log({f"{stage}/step": step, **{f"{stage}/{name}": value for name, value in numbers.items()}})

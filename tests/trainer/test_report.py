@@ -26,7 +26,7 @@ from trainer.report import main
 from trainer.run_folder import finished_run, open_run
 from trainer.screen import Screen, note_of_step, note_of_verdicts
 from trainer.summary import summarise
-from trainer.trackers import FiniteOnly, check
+from trainer.trackers import FiniteOnly, check, identity
 
 CHARTS = ("passes", "verdicts", "losses", "norms", "flow")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -176,6 +176,15 @@ def test_a_run_that_is_not_finished_is_one_line(tmp_path: Path, capsys: pytest.C
     """With exit code 2."""
     assert main([str(tmp_path)]) == 2
     assert "there is no finished run; its own command finishes it" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_is_known_to_trackers(tmp_path: Path) -> None:
+    """And is not taken for another one."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first = identity(tmp_path / "first")
+    assert identity(tmp_path / "first") == first
+    assert identity(tmp_path / "second") != first
 
 
 def test_a_tracker_that_is_not_installed_is_one_line() -> None:
