@@ -243,7 +243,10 @@ class Slot:
                 await self._cancel()
                 raise
             except EOFError:
-                return self._account_of_the_lost(order, time.monotonic_ns() - began_ns)
+                account = self._account_of_the_lost(order, time.monotonic_ns() - began_ns)
+                if account is None:
+                    raise
+                return account
             return self._account([ProcessAccount.unpacked(*numbers) for numbers in PROCESS.iter_unpack(answer)], order)
         except (OSError, EOFError, struct.error, IndexError, ValueError) as error:
             self.broken = True
@@ -314,18 +317,18 @@ class Slot:
             self._group.limit(self._baseline_bytes + order.limits.memory_bytes, _OWN_PROCESSES + order.limits.processes)
             self._group.reset_peak()
 
-    def _account_of_the_lost(self, order: Order, wall_ns: int) -> Account:
-        """Of a program whose zygote is gone, where the kernel took it for the program's memory. Raises EOFError where it did not.
+    def _account_of_the_lost(self, order: Order, wall_ns: int) -> Account | None:
+        """Of a program whose zygote is gone, where the kernel ended that for the program's memory; None where it did not.
 
         A program that is ended for its memory holds it until it has left, which on a busy machine may take a while, and the
         kernel does not choose it twice. Where the engine may not keep zygotes out of that choice, they are next.
         """
         self.broken = True
+        if self._group is None or order.kind == PREPARATION:
+            return None
         lost = ProcessAccount(entered_ns=1, status=-signal.SIGKILL, killed="", cpu_ns=0, wall_ns=wall_ns, max_rss_bytes=0)
         account = self._account([lost, lost] if order.kind == EXAMINED else [lost], order)
-        if order.kind == PREPARATION or not (account.oom_killed and account.memory_refused):
-            raise EOFError("the zygote is gone, or silent")
-        return account
+        return account if account.oom_killed and account.memory_refused else None
 
     def _account(self, processes: list[ProcessAccount], order: Order) -> Account:
         candidate, *rest = processes
