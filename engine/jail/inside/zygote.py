@@ -32,7 +32,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-from . import candidate, examiner, looking, sharing
+from . import candidate, examiner, looking, sharing, text
 from .cell import HOME, Bars, bar_for_good, enter
 from .kernel import Filter, landlock, process_cpu_ns
 from .messages import EXAMINED, KILLED, PROCESS, PROGRAM
@@ -329,6 +329,7 @@ def main(fds: dict[str, int]) -> None:
     for name in settings["start_environment"]:
         del os.environ[name]
     sys.path[0] = HOME  # where a program's own modules lie
+    text.make_own()
     for name in settings["preload"]:
         importlib.import_module(name)
     slot_filter, cell_filter, memory_file_filter = map(Filter, settings["filters"])
