@@ -17,9 +17,9 @@ from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotSettings
 from engine.jail.voices import listening
 from engine.pool import OpenSlot, Pool
-from engine.records import Description, Job, Language
+from engine.records import Description, Job, Language, Limits
 
-_REHEARSAL = orders.script_order(Job(id="rehearsal", program=""), b"")
+_REHEARSAL = orders.script_order(Job(id="rehearsal", program="", limits=Limits()), b"")
 _REHEARSALS = 8
 
 _log = logging.getLogger(__name__)

@@ -145,7 +145,7 @@ async def _jail(config: EngineConfig) -> Finding:
     name, cure = "a program in a jail", "mend what is not good above; what nsjail says stands in the lines on stderr"
     try:
         async with open_pool(config.model_copy(update={"slots": 1})) as pool:
-            report = await pool.execute(Job(id="doctor", program="print(6 * 7)"))
+            report = await pool.execute(Job(id="doctor", program="print(6 * 7)", limits=config.default_limits))
     except (EngineError, OSError) as error:
         return Finding(name=name, good=False, found=str(error), cure=cure)
     good = report.verdict is Verdict.FINISHED and report.stdout == b"42\n"

@@ -34,6 +34,10 @@ class Limits:
     file_size_bytes: int = 64 * MIB
 
 
+ENGINE_DEFAULTS = Limits(**dict.fromkeys(Limits.__slots__, 0))
+"""For a job on its way to an engine: a limit of 0 stands for that engine's default one."""
+
+
 class StopRule(enum.Enum):
     """When to stop testing a program that has failed a test."""
 
@@ -121,7 +125,9 @@ class Job:
     """Files to lay into the program's working directory, by relative path."""
     stdin: bytes = b""
     """What the program reads where there are no stdin/stdout tests."""
-    limits: Limits = Limits()
+    limits: Limits = ENGINE_DEFAULTS
+    """Unless named, those of the engine's settings. `Limits(cpu_time_ms=5000)` names the others as well, with what stands above;
+    `replace(ENGINE_DEFAULTS, cpu_time_ms=5000)` leaves them to the engine."""
     tests: Tests | None = None
     stop: StopRule = StopRule.FIRST_FAILURE
     queue_time_ms: int = 600_000

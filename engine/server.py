@@ -22,7 +22,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from engine import wire
 from engine.binding import bind, unbind
 from engine.errors import JailUnavailable
-from engine.records import Description, Job, Verdict
+from engine.records import Description, Job, Limits, Verdict
 from engine.service import ExecutionService, Executor
 from engine.unreadable import Unreadable
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
@@ -76,7 +76,7 @@ class Stop:
 
 async def probe(executor: Executor) -> None:
     """Runs a program in the jail. Raises JailUnavailable where that does not work."""
-    report = await executor.execute(Job(id="readiness", program="print('ready')"))
+    report = await executor.execute(Job(id="readiness", program="print('ready')", limits=Limits()))
     if report.verdict is not Verdict.FINISHED or report.stdout != b"ready\n":
         why = report.cause.message or report.error or report.stderr[-200:].decode("utf-8", "backslashreplace")
         raise JailUnavailable(

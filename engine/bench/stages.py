@@ -7,7 +7,7 @@ jobs --orders--> slot --accounts--> verdicts        the whole way: CPU time of o
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine import execution
 from engine.assembly import opening_slots
@@ -17,7 +17,7 @@ from engine.config import EngineConfig
 from engine.execution import Run
 from engine.jail.slot import Account, Order
 from engine.preparation import PreparedTests
-from engine.records import Job
+from engine.records import ENGINE_DEFAULTS, Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,12 @@ class Stages:
 
 def measure_stages(config: EngineConfig, workload: Workload) -> Stages:
     """In a slot of its own. Raises JailUnavailable."""
-    return run(_measure(config, workload.jobs))
+    return run(_measure(config, [_limited(job, config) for job in workload.jobs]))
+
+
+def _limited(job: Job, config: EngineConfig) -> Job:
+    """As it would have arrived over the wire, which there is none of here."""
+    return replace(job, limits=config.default_limits) if job.limits == ENGINE_DEFAULTS else job
 
 
 async def _measure(config: EngineConfig, jobs: Sequence[Job]) -> Stages:

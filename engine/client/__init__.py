@@ -28,6 +28,7 @@ from engine.errors import (
 )
 from engine.problems import Problem, Sample, gold_samples, read_problems, read_samples
 from engine.records import (
+    ENGINE_DEFAULTS,
     MIB,
     AssertTests,
     Cause,
@@ -50,6 +51,7 @@ from engine.records import (
 )
 
 __all__ = [
+    "ENGINE_DEFAULTS",
     "MIB",
     "AssertTests",
     "AsyncClient",

@@ -8,7 +8,7 @@ below it; a prompt in prose (MBPP, stdin/stdout) is no part of the program, so t
 from dataclasses import dataclass
 
 from engine.errors import ProblemError
-from engine.records import Job, Limits, StopRule, Tests
+from engine.records import ENGINE_DEFAULTS, Job, Limits, StopRule, Tests
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class Problem:
         stop: StopRule = StopRule.FIRST_FAILURE,
     ) -> Job:
         """The job that grades a whole program."""
-        return Job(id=id or self.task_id, program=program, tests=self.tests, limits=limits or Limits(), stop=stop)
+        return Job(id=id or self.task_id, program=program, tests=self.tests, limits=limits or ENGINE_DEFAULTS, stop=stop)
 
     def gold_job(
         self,

@@ -63,7 +63,7 @@ class FakeSlot:
 
 async def executed(tests, *accounts, slot=None, **fields):
     slot = slot or FakeSlot(*accounts)
-    job = Job(**({"id": "job", "program": "def f(n): ...", "tests": tests} | fields))
+    job = Job(**({"id": "job", "program": "def f(n): ...", "tests": tests, "limits": Limits()} | fields))
     return await execute(job, slot.run, PreparedTests()), slot
 
 

@@ -16,7 +16,7 @@ from engine.jail.inside.messages import CANCEL, PROCESS
 from engine.jail.policy import Interpreter
 from engine.jail.slot import Slot, SlotBroken, SlotSettings
 from engine.pool import Counts, Pool
-from engine.records import CauseKind, Job, StdioTest, StdioTests, Verdict
+from engine.records import CauseKind, Job, Limits, StdioTest, StdioTests, Verdict
 from tests.engine.accounts import account
 
 SLEEPS = "import time; time.sleep(60)"
@@ -112,7 +112,7 @@ async def factory():
 
 
 def job(program="pass", **fields):
-    return Job(**{"id": program, "program": program} | fields)
+    return Job(**{"id": program, "program": program, "limits": Limits()} | fields)
 
 
 async def settle():

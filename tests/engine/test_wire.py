@@ -15,6 +15,7 @@ from engine import records, wire
 from engine.equality import value_difference
 from engine.errors import BadJob, Busy, Draining, EngineFault, Unavailable
 from engine.records import (
+    MIB,
     AssertTests,
     Cause,
     CauseKind,
@@ -177,6 +178,14 @@ def test_zeros_become_the_defaults():
     assert job.limits == Limits(cpu_time_ms=123, processes=7)
     assert job.stop is StopRule.FIRST_FAILURE
     assert job.queue_time_ms == Job(id="a", program="").queue_time_ms
+
+
+def test_a_job_that_names_no_limits_gets_those_of_the_engine():
+    """What the engine was told to allow holds for clients as well that never thought of limits; here it is less than usual."""
+    least = Limits(cpu_time_ms=1_000, memory_bytes=64 * MIB)
+    little = replace(DESCRIPTION, default_limits=least, maximum_limits=least)
+    request = wire.request_from_job(Job(id="a", program=""))
+    assert wire.job_from_request(request, little).limits == least
 
 
 @pytest.mark.parametrize(

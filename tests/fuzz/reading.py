@@ -23,6 +23,7 @@ from engine.records import (
     FunctionTest,
     FunctionTests,
     Job,
+    Limits,
     StdioTest,
     StdioTests,
     StopRule,
@@ -112,7 +113,7 @@ def executed(tests: Tests | None, *ran: Account, preparation: Account | None = N
             return preparation or account(findings=READY + b"code")
         return next(left)
 
-    job = Job(id="fuzzed", program="", tests=tests, stop=StopRule.RUN_ALL)
+    job = Job(id="fuzzed", program="", tests=tests, limits=Limits(), stop=StopRule.RUN_ALL)
     try:
         execute(job, run, PreparedTests()).send(None)
     except StopIteration as done:
