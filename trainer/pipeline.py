@@ -230,6 +230,7 @@ class Pipeline:
             max_gradient_norm=training.max_gradient_norm,
             micro_batch_tokens=training.micro_batch_tokens,
             skip_not_finite=training.skip_not_finite,
+            adam_betas=training.adam_betas,
             precision=training.precision,
             dropout=training.dropout,
             recompute_activations=training.recompute_activations,

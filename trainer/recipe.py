@@ -7,11 +7,11 @@ by its resolved recipe, which lies in the run folder. This module needs no torch
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from trainer.objectives.settings import Objective, Rrtf
 from trainer.sampling.settings import Openai, PromptForm, Ray, Sampling, Vllm
-from trainer.section import Count, CountOrNone, Level, NotNegative, Positive, Section
+from trainer.section import BelowOne, Count, CountOrNone, Level, NotNegative, Positive, Section
 from trainer.teachers.settings import Teacher
 
 Precision = Literal["float32", "bfloat16"]
@@ -169,6 +169,8 @@ class Training(Section):
     """Of each round, whose optimizer is new."""
     weight_decay: NotNegative = 0.01
     """AdamW's, of matrices only, in the supervised start as well."""
+    adam_betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
+    """How slowly AdamW forgets gradients and their squares, in the supervised start as well."""
     dropout: bool = False
     """Whether the model's own dropout (StarCoder's 0.1) is on while training, in the supervised start as well."""
     max_gradient_norm: Positive = 1.0
@@ -184,7 +186,7 @@ class Lora(Section):
     """Rank of the adapters, such as 16; 0: all weights are trained. Adapters like ten times the learning rate."""
     alpha: Count = 32
     """What an adapter gives is multiplied by alpha / rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: BelowOne = 0.0
     """Share of an adapter's inputs that is left out while training."""
     target_modules: tuple[str, ...] = ()
     """Names of the layers that get one, such as ["q_proj", "v_proj"]; empty: all linear layers but the head."""

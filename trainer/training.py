@@ -39,6 +39,7 @@ class Schedule:
     max_gradient_norm: float
     micro_batch_tokens: int
     skip_not_finite: int = 0
+    adam_betas: tuple[float, float] = (0.9, 0.98)
     precision: Precision = "float32"
     dropout: bool = False
     recompute_activations: bool = False
@@ -113,7 +114,7 @@ def _adamw(network: torch.nn.Module, schedule: Schedule) -> torch.optim.AdamW:
             {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=schedule.learning_rate,
-        betas=(0.9, 0.98),
+        betas=schedule.adam_betas,
         fused=weights[0].is_cuda or None,  # else a step holds as much again as one of the moments
     )
 

@@ -182,3 +182,15 @@ def test_bfloat16_rounds_products_and_leaves_the_weights_alone() -> None:
         assert all(weight.dtype == torch.float32 for weight in model.network.parameters())
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert losses[1] != losses[0]
+
+
+def test_an_optimizer_that_forgets_at_once_moves_weights_by_the_learning_rate() -> None:
+    """Each by its gradient over the root of its square: what `adam_betas` of 0 leave of AdamW."""
+    model = double_model()
+    schedule = small.schedule(epochs=2, adam_betas=(0.0, 0.0), falls_to=1.0)
+    steps = train(model, TASKS, loss_of(Rrtf()), schedule, 0)
+    next(steps)
+    before = [weight.detach().clone() for weight in model.network.parameters()]
+    next(steps)
+    moved = torch.cat([(weight - was).abs().flatten() for weight, was in zip(model.network.parameters(), before, strict=True)])
+    assert torch.isclose(moved[moved > 0], torch.tensor(schedule.learning_rate).double(), rtol=1e-3).double().mean() > 0.9
