@@ -440,7 +440,7 @@ def test_a_view_of_a_dict_crosses_as_one(view):
     assert list(arrived) == list(view)
 
 
-@pytest.mark.parametrize("held", [["list", []], ["view", [[0]], "keys"], ["OrderedDict", [], []]], ids=lambda row: row[0])
+@pytest.mark.parametrize("held", [["list", []], ["view", [[0]], "keys"]], ids=lambda row: row[0])
 def test_a_view_of_anything_else_is_refused(held):
     with pytest.raises(Malformed):
         Decoder([["view", [[1]], "keys"], held], FakePeer())
@@ -500,6 +500,19 @@ def test_setting_a_field_calls_no_code():
 def test_special_names_are_no_fields(name):
     with pytest.raises(Malformed, match="no name of a field"):
         Decoder([["instance", "Node", [name], [1]]], FakePeer(Node))
+
+
+@pytest.mark.parametrize("name", ["BaseException", "SystemExit", "KeyboardInterrupt", "GeneratorExit"])
+def test_no_class_arrives_by_which_tests_would_end_themselves(name):
+    """Where they raise what they take for a custom exception of the program's."""
+    with pytest.raises(Malformed, match="end themselves"):
+        Decoder([["type", name]], FakePeer())
+
+
+@pytest.mark.parametrize("factory", [5, "list", [1]], ids=repr)
+def test_only_what_can_be_called_makes_defaults(factory):
+    with pytest.raises(Malformed, match="cannot be made"):
+        Decoder([["defaultdict", [], [], factory], ["list", []]], FakePeer())
 
 
 @pytest.mark.parametrize("name", ["BaseException", "SystemExit", "KeyboardInterrupt", "object", "int"])

@@ -1,14 +1,18 @@
 """Two ends over a real socket: what the tests do to the program's objects, what the program may do, and what breaks it off."""
 
 import contextlib
+import functools
 import inspect
 import json
 import socket
+import string
 import struct
+import textwrap
 import threading
 import types
 import unittest.mock
 from collections import Counter, OrderedDict, defaultdict, deque
+from operator import methodcaller
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +21,15 @@ from hypothesis import strategies as st
 from engine.jail.inside.candidate import CandidateSide
 from engine.jail.inside.conversation import Conversation, Gone
 from engine.jail.inside.decoding import Malformed
-from engine.jail.inside.examiner import ExaminerSide
+from engine.jail.inside.examiner import TESTS_FILE, ExaminerSide
 from engine.jail.inside.operations import BETWEEN
 from engine.jail.inside.proxies import Proxy
+
+
+def as_tests(expression, **names):
+    """What it gives in test code."""
+    libraries = {"functools": functools, "string": string, "textwrap": textwrap}
+    return eval(compile(expression, TESTS_FILE, "eval"), libraries | names)
 
 
 def module_of(name, source):
@@ -115,6 +125,7 @@ def pair():
         (Counter("aab"), "x.update('b')", Counter("aabb")),
         (OrderedDict(a=1, b=2), "x.move_to_end('a')", OrderedDict(b=2, a=1)),
         (defaultdict(list), "x[1].append(2)", {1: [2]}),
+        (defaultdict(lambda: 4), "x[1]; x[2] = 3", {1: 4, 2: 3}),
         (([],), "x[0].append(1)", ([1],)),
         ({"deep": [{"deeper": []}]}, "x['deep'][0]['deeper'].append(1)", {"deep": [{"deeper": [1]}]}),
     ],
@@ -333,6 +344,36 @@ def test_an_exception_of_the_program_is_caught_by_its_own_name(pair):
         pair.doing("raise Broken", Broken=Broken)
 
 
+def test_an_exception_that_the_tests_make_is_made_as_its_class_says(pair):
+    Picky = pair.Picky
+    with pytest.raises(TypeError, match="missing 1 required"):
+        Picky(1)
+    error = Picky(1, b=2)
+    assert isinstance(error, Picky)
+    assert (str(error), error.args) == ("1 and 2", ("1 and 2",))
+
+
+def test_an_exception_that_the_tests_make_is_the_programs_own_where_it_comes_to(pair):
+    Coded = pair.doing("class Coded(Exception):\n    def __init__(self, code): self.code = code\nresult = Coded")
+    code = "try: fail()\nexcept kind as error: result = type(error) is kind and error.code"
+
+    def fail():
+        raise Coded(7)
+
+    assert Coded(3).code == 3
+    assert pair.doing(code, fail=fail, kind=Coded) == 7
+
+
+def test_the_program_makes_exceptions_of_the_tests_by_raising_them(pair):
+    class Wrong(Exception):
+        def __init__(self, code):
+            self.code = code
+
+    with pytest.raises(Wrong) as raised:
+        pair.doing("raise kind(5)", kind=Wrong)
+    assert raised.value.code == 5
+
+
 def test_exceptions_of_one_name_are_two(pair):
     """As `DoesNotExist` of several models are."""
     first, second = (pair.doing("class Missing(Exception): pass\nresult = Missing") for _ in range(2))
@@ -387,16 +428,20 @@ def test_two_proxies_let_the_program_decide_and_that_is_noted(pair, compare):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda box: box.held,
-        lambda box: setattr(box, "held", 2),
-        lambda box: delattr(box, "held"),
-        lambda box: type(box).__name__,
-        lambda box: box is None,
-        lambda box: box.held.bit_length(),
+        "box.held",
+        "[box.held for _ in range(30)]",
+        "getattr(box, 'held')",
+        "hasattr(box, 'more')",
+        "setattr(box, 'held', 2)",
+        "delattr(box, 'held')",
+        "type(box).__name__",
+        "box is None",
+        "box.held.bit_length()",
+        "functools.wraps(box)(lambda: 1)",
     ],
 )
 def test_calls_and_attributes_put_no_object_in_the_place_of_data(pair, use):
-    use(pair.Box(1))
+    as_tests(use, box=pair.Box(1))
     pair.apply(lambda box: box, pair.Box(1))
     assert not pair.examiner.delegated
 
@@ -415,12 +460,21 @@ def test_calls_and_attributes_put_no_object_in_the_place_of_data(pair, use):
         lambda box: box.__eq__(1),
         lambda box: box.__array__(),
         lambda box: {box},
+        "box == box",
+        "dict(mapping)",
+        "{**mapping}",
+        "getattr(mapping, 'held', {}).update(mapping)",
+        "textwrap.fill(box)",
+        "string.capwords(box)",
+        "make(box)",
     ],
 )
 def test_an_object_in_the_place_of_data_is_noted(pair, use):
+    """Also one that a library or a built-in function asks for a method that data has."""
     box = pair.Box(1)
+    mapping = pair.doing("class Empty:\n    def keys(self): return []\nresult = Empty()")
     with contextlib.suppress(TypeError, AttributeError):
-        use(box)
+        as_tests(use, box=box, mapping=mapping, make=methodcaller("tobytes")) if isinstance(use, str) else use(box)
     assert pair.examiner.delegated
 
 
@@ -431,21 +485,43 @@ def test_a_claim_to_be_a_generator_is_noted(pair):
     assert pair.examiner.delegated
 
 
+LIAR = """
+class Liar:
+    call_count = 1
+    def assert_called_once_with(self, *args): asked.append(args)
+liar = Liar()
+"""
+
+
 def test_what_stands_in_for_a_part_of_a_mock_is_noted(pair):
-    """It may say of itself that it was called as it should be."""
     mock = unittest.mock.Mock()
     pair.doing("m.send(1)", m=mock)
     mock.send.assert_called_once_with(1)
     assert not pair.examiner.delegated
-    pair.doing("class Liar:\n    def assert_called_once_with(self, *args): pass\nm.send = Liar()", m=mock)
-    mock.send.assert_called_once_with(2)
+    pair.doing(LIAR + "m.send = liar", m=mock, asked=[])
     assert pair.examiner.delegated
 
 
-def test_a_proxy_is_itself_without_asking(pair):
-    box = pair.Box(1)
-    assert box == box  # that is the question
+@pytest.mark.parametrize("put", ["held['send'] = liar", "held['all'][0] = liar", "held['open'].send = liar"])
+def test_nothing_of_the_programs_says_how_a_mock_was_called(pair, put):
+    """It would say that all is well, and be told how it should have been called."""
+    mocks, space = [unittest.mock.Mock()], types.SimpleNamespace()
+    held = {"send": unittest.mock.Mock(), "all": mocks, "open": space}
+    pair.doing(LIAR + put, held=held, asked=pair.module.asked)
+    [liar] = [item for item in (held["send"], mocks[0], getattr(space, "send", None)) if isinstance(item, Proxy)]
+    with pytest.raises(AttributeError):
+        liar.assert_called_once_with(2)
+    assert not pair.examiner.delegated
+    assert liar.call_count == 1
+    assert pair.examiner.delegated
     assert pair.module.asked == []
+
+
+def test_an_object_is_asked_whether_it_equals_itself(pair):
+    """A class that says no is wrong, and the tests want to know."""
+    box = pair.doing("class Odd:\n    def __eq__(self, other): return False\n    __ne__ = __eq__\nresult = Odd()")
+    assert not box == box  # noqa: SIM201  # that is the question
+    assert not box != box  # noqa: SIM202  # as well
 
 
 def test_a_proxy_does_what_its_object_does(pair):

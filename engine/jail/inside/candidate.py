@@ -121,6 +121,8 @@ class CandidateSide(Conversation):
             return None
         if op == "evaluate":
             return eval(args[0], self._names)  # an entry point: an expression of the problem's
+        if op == "construct":
+            return self.made(args[0](*args[1:], **kwargs))
         if op == "call" and isinstance(args[0], type) and not issubclass(args[0], enum.Enum):
             self.kept.add(args[0])  # such as a stack that is a list: the tests want its methods
         return OPERATIONS[op](*args, **kwargs)

@@ -42,6 +42,14 @@ class Gone(BaseException):
     """The other process left, or does not keep to the protocol. No `except Exception` of test code may catch it."""
 
 
+class _StandIn(type):
+    """The class of stand-ins for exception classes of the other side's."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        make = cls.__dict__.get("_make")  # not of a class that is derived from a stand-in
+        return make(cls, args, kwargs) if make is not None else super().__call__(*args, **kwargs)
+
+
 class Conversation:
     """One end. `classes` are the classes whose instances cross by value, by name."""
 
@@ -91,6 +99,17 @@ class Conversation:
     def perform(self, op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Do what a request asks for: where the two sides differ."""
         raise NotImplementedError
+
+    def make(self, kind: type[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
+        """An exception of a class of the other side's: as that class makes it, where the program handed it over to the tests."""
+        if self.is_open or kind not in self._stands_for:
+            return type.__call__(kind, *args, **kwargs)  # type: ignore[no-any-return]
+        made, fields, text, number = self.request("construct", kind, *args, **kwargs)
+        return _furnished(_instance_of(kind, list(made), str(text)), dict(fields), _text=str(text), _number=number, _trace="")
+
+    def made(self, error: Exception) -> tuple[Any, ...]:
+        """What the other side needs to know of an exception to make it as well."""
+        return list(_args(error)), _fields(error), _text(error), self._number(error).get("mine")
 
     def trace(self, error: BaseException) -> str:
         """What to tell the other side of where an exception came from."""
@@ -213,12 +232,10 @@ class Conversation:
         error = self._of_own_class(message.get("kind"), args) or _instance_of(
             self._exception_class(*message["raised"]), args, text
         )
-        for name, atom in message.get("fields", {}).items():
-            set_free_field(error, name, decoder.value(atom))
         cause = decoder.value(message.get("cause"))
         error.__cause__ = cause if isinstance(cause, Exception) else None
-        error.__dict__.update(_text=text, _trace=trace, _number=message.get("mine"))
-        return error
+        fields = {name: decoder.value(atom) for name, atom in message.get("fields", {}).items()}
+        return _furnished(error, fields, _text=text, _number=message.get("mine"), _trace=trace)
 
     def _of_own_class(self, number: Any, args: list[Any]) -> Exception | None:
         """An exception of a class that was handed out, made as that class makes them."""
@@ -240,7 +257,7 @@ class Conversation:
             if known is not None and issubclass(known, Exception):
                 return known
         parents = [self._exception_class(*base) for base in bases] or [Exception]
-        made: type[Exception] = type(str(name), tuple(dict.fromkeys(parents)), {"__str__": _text_or_args})
+        made: Any = _StandIn(str(name), tuple(dict.fromkeys(parents)), {"__str__": _text_or_args, "_make": self.make})
         return self._stand_ins.setdefault((name, number), made)
 
     # The socket
@@ -304,10 +321,9 @@ def _library_class(module: Any, name: Any) -> Any:
 
 def _parts(error: Exception, encoder: Encoder) -> dict[str, Any]:
     """What an exception holds. Raises TypeError where something in it cannot cross."""
-    fields = {name: value for name, value in error.__dict__.items() if not name.startswith("_") or name == "__notes__"}
     return {
         "args": [encoder.encode(arg) for arg in _args(error)],
-        "fields": {name: encoder.encode(value) for name, value in fields.items()},
+        "fields": {name: encoder.encode(value) for name, value in _fields(error).items()},
         "cause": encoder.encode(error.__cause__),
     }
 
@@ -317,6 +333,18 @@ def _args(error: BaseException) -> tuple[Any, ...]:
     if isinstance(error, OSError) and error.filename is not None and len(error.args) == 2:
         return (*error.args, error.filename)
     return error.args
+
+
+def _fields(error: BaseException) -> dict[str, Any]:
+    return {name: value for name, value in error.__dict__.items() if not name.startswith("_") or name == "__notes__"}
+
+
+def _furnished(error: Exception, fields: dict[str, Any], **own: Any) -> Exception:
+    """An exception with what the one has that it stands for: attributes, text, the number by which it goes back, its trace."""
+    for name, value in fields.items():
+        set_free_field(error, name, value)
+    error.__dict__.update(own)
+    return error
 
 
 def _text_or_args(error: Exception) -> str:

@@ -187,6 +187,14 @@ class Decoder:
                 dict.update(target, items)  # its own would count the pairs
             else:
                 target.update(items)
+            if kind == "defaultdict":
+                target.default_factory = self._factory(row[3])
+
+    def _factory(self, atom: Any) -> Any:
+        factory = self.value(atom)
+        if factory is not None and not callable(factory):
+            raise Malformed("a default that cannot be made")
+        return factory
 
     def keys(self, atoms: Any) -> list[Any]:
         keys = self.values(atoms)
@@ -291,7 +299,7 @@ def _unknown_namedtuple(name: Any, fields: tuple[Any, ...]) -> Any:
 
 def _view(decoder: Decoder, row: Row) -> object:
     [held] = decoder.values(row[1])
-    if type(held) is not dict:
+    if not isinstance(held, dict):
         raise Malformed("a view of something other than a dict")
     return _VIEWS[row[2]](held)
 
@@ -360,8 +368,11 @@ def _scalar(decoder: Decoder, row: Row) -> object:
     return row[1]
 
 
-def _defaultdict(decoder: Decoder, row: Row) -> object:
-    return collections.defaultdict(None if row[3] is None else BUILTIN_TYPES[row[3]])
+def _type(decoder: Decoder, row: Row) -> object:
+    kind = BUILTIN_TYPES[row[1]]
+    if issubclass(kind, BaseException) and not issubclass(kind, Exception) and not decoder._peer.is_open:
+        raise Malformed("a class by which the tests would end themselves")
+    return kind
 
 
 # Kinds that may hold themselves: made empty, filled last.
@@ -373,7 +384,7 @@ _EMPTY: dict[str, Any] = {
     "deque": lambda decoder, row: collections.deque(maxlen=row[2]),
     "OrderedDict": lambda decoder, row: collections.OrderedDict(),
     "Counter": lambda decoder, row: collections.Counter(),
-    "defaultdict": _defaultdict,
+    "defaultdict": lambda decoder, row: collections.defaultdict(),
     "instance": _instance,
 }
 # Immutable kinds that hold others; a view holds its dict, whatever that comes to hold.
@@ -401,7 +412,7 @@ _LEAVES: dict[str, Any] = {
     "date": lambda decoder, row: datetime.date.fromisoformat(row[1]),
     "time": lambda decoder, row: datetime.time.fromisoformat(row[1]).replace(fold=row[2], tzinfo=_zone(row[3])),
     "timedelta": lambda decoder, row: datetime.timedelta(row[1], row[2], row[3]),
-    "type": lambda decoder, row: BUILTIN_TYPES[row[1]],
+    "type": _type,
     "member": _member,
     "numpy": _numpy,
     "ndarray": _numpy,

@@ -18,6 +18,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import gc
 import sys
 from collections.abc import Set
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ type Row = list[Any]
 PLAIN_KINDS = frozenset(("list", "tuple", "set", "frozenset", "dict", "bytearray", "scalar", "int", "complex", "bytes"))
 """Kinds of built-in data: all that may leave a jail."""
 NUMPY_KINDS = "biufcSUmM"
-_SMALL_ARRAY_BYTES = 1_000
+_SMALL_ARRAY_BYTES = _SMALL_DICT = 1_000
 PATHS = frozenset(("PurePath", "PurePosixPath", "PureWindowsPath", "PosixPath"))
 BUILTIN_TYPES = {name: item for name, item in vars(builtins).items() if isinstance(item, type)}
 _HUGE = 1 << 256
@@ -48,7 +49,7 @@ class Peer(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether the other side may see the whole array of which a part crosses: a program's, not the tests'."""
+        """Whether the other side may see the whole of what a part or a view crosses of: a program's, not the tests'."""
 
     def export(self, item: object) -> Row:
         """A row that stands for an object that is no data. Raises TypeError where no objects may cross."""
@@ -104,6 +105,11 @@ class Encoder:
         """Whether the array of which this one is a part crosses with it, so that a change of one changes the other."""
         base, known = array.base, id(array.base) in self._row_of or id(array.base) in self._known
         return array is not self._opened and (known or (self._peer.is_open and base.nbytes <= _SMALL_ARRAY_BYTES))
+
+    def dict_of(self, view: Any) -> Any:
+        """The dict behind a view, None where the other side may not see all of it, or it is large or of no known kind."""
+        [held] = gc.get_referents(view)
+        return held if self._peer.is_open and len(held) <= _SMALL_DICT and type(held) in _WRITERS else None
 
     def atoms(self, values: Any) -> list[Any]:
         items = list(values)
@@ -191,9 +197,7 @@ def _uuid_row(encoder: Encoder, value: Any) -> Row | None:
 
 
 def _defaultdict_row(encoder: Encoder, value: collections.defaultdict[Any, Any]) -> Row:
-    factory = value.default_factory
-    name = factory.__name__ if isinstance(factory, type) and BUILTIN_TYPES.get(factory.__name__) is factory else None
-    return ["defaultdict", encoder.atoms(value.keys()), encoder.atoms(value.values()), name]
+    return ["defaultdict", encoder.atoms(value.keys()), encoder.atoms(value.values()), encoder.atom(value.default_factory)]
 
 
 def _text(tag: str, write: Any) -> Any:
@@ -213,8 +217,13 @@ def _range(tag: str) -> Any:
 
 
 def _view(name: str, read: Any) -> Any:
-    """A view of a dict as a view of another dict, since its own may be one that cannot cross."""
-    return lambda encoder, value: ["view", [encoder.atom(read(value))], name]
+    """A view of the dict itself, which may go on changing, or of another one that holds no more than what the view shows."""
+
+    def row(encoder: Encoder, value: Any) -> Row:
+        held = encoder.dict_of(value)
+        return ["view", [encoder.atom(read(value) if held is None else held)], name]
+
+    return row
 
 
 def _moment(tag: str) -> Any:

@@ -32,7 +32,8 @@ from .operations import ALONE, BETWEEN, OPERATIONS
 from .proxies import FAILED_TEST, CallableProxy
 
 COUNTERS = struct.Struct("=II")
-TESTS_FILE = "tests.py"
+TESTS_FILE, PROMPT_FILE = "tests.py", "prompt.py"
+_TESTS_FILES = frozenset({TESTS_FILE, PROMPT_FILE})
 FINDINGS_NAME = "__rrtf_findings__"
 """What the test code calls the `Findings`, since preparing.py made it count its asserts there. Within a class too: Python gives
 another name to what only begins with underscores."""
@@ -42,11 +43,13 @@ _FAILURES = 100
 _OWN_FILES = {__file__, conversation.__file__, looks.__file__, membership.__file__, proxies.__file__}
 _RUN_LATER = 0x20 | 0x80 | 0x200
 """Flags of the code of generators, coroutines and asynchronous generators."""
-_ASKING = 4
-"""Frames from here to whoever asks for an attribute of a proxy."""
-_RERAISE, _RAISE = opcode.opmap["RERAISE"], opcode.opmap["RAISE_VARARGS"]
+_ASKING = 3
+"""Frames from a request to whoever asks for an attribute of a proxy."""
+_RERAISE, _RAISE, _LOAD_ATTR, _CACHE = (opcode.opmap[name] for name in ("RERAISE", "RAISE_VARARGS", "LOAD_ATTR", "CACHE"))
+_READERS = frozenset({"getattr", "hasattr", "attrgetter", "methodcaller"})
+"""By which tests read attributes, besides the dot."""
 _NO_THREAD = "can't start new thread"
-_CALLS = frozenset({"evaluate", "classes", "call", "getattr", "setattr", "delattr"})
+_CALLS = frozenset({"evaluate", "classes", "construct", "call", "getattr", "setattr", "delattr"})
 """What tests do with functions and objects of the program to get at data. All else puts an object in the place of data, also by
 name:"""
 _LOOKS_BY_NAME = frozenset({"__array__", *(f"__{op}__" for op in OPERATIONS)})
@@ -111,6 +114,12 @@ class Findings:
         assert error is not None
         error.__dict__[FAILED_TEST] = True
 
+    def is_failure(self) -> bool:
+        """Whether a test failed by the exception that is being handled."""
+        error = sys.exception()
+        assert error is not None
+        return FAILED_TEST in error.__dict__
+
     def finish(self, state: str, *, delegated: bool = False, error: str = "") -> None:
         findings = {
             "state": state,
@@ -153,9 +162,9 @@ class ExaminerSide(Conversation):
         self._membership = Membership(self._request)
 
     def request(self, op: str, /, *args: Any, **kwargs: object) -> Any:
-        if op == "getattr" and _is_unittests(args[1]):
-            raise AttributeError(args[1])
-        self.delegated |= op not in _CALLS or (op == "getattr" and args[1] in _LOOKS_BY_NAME)
+        if op == "getattr":
+            self._note_reading(args[1], sys._getframe(_ASKING))
+        self.delegated |= op not in _CALLS
         if op == "getattr" and args[1] == "__array__":
             return self._seen.array_method(args[0])
         if op == "contains":
@@ -170,6 +179,18 @@ class ExaminerSide(Conversation):
             return self._request(op, *args, **kwargs)
         finally:
             self._seen.end_change()
+
+    def _note_reading(self, name: str, asker: types.FrameType) -> None:
+        """Note what reading that attribute of an object makes of it. Raises AttributeError for what is not for it to say.
+
+        unittest asks for methods to hand what is expected to them: assertSetEqual has a set tell what another lacks. A mock of
+        the tests that the program has replaced would say that it was called as it should be.
+        """
+        by_unittest = asker.f_globals.get("__name__") == "unittest.case" and not name.startswith("__")
+        of_mock = _is_of_a_mock(name)
+        if by_unittest or (of_mock and name.startswith("assert_")):
+            raise AttributeError(name)
+        self.delegated = self.delegated or of_mock or _is_look(name, asker)
 
     def _request(self, op: str, /, *args: object, **kwargs: object) -> Any:
         try:
@@ -223,9 +244,29 @@ class ExaminerSide(Conversation):
         raise refusal(f"{asked} is not for the program to ask of a {type(target).__name__}")
 
 
-def _is_unittests(name: str) -> bool:
-    """Whether unittest asks for a method, to hand what is expected to it: assertSetEqual has a set tell what another lacks."""
-    return sys._getframe(_ASKING).f_globals.get("__name__") == "unittest.case" and not name.startswith("__")
+def _is_of_a_mock(name: str) -> bool:
+    mocks = sys.modules.get("unittest.mock")
+    return mocks is not None and (name == "method_calls" or (name[:1] != "_" and hasattr(mocks.NonCallableMock, name)))
+
+
+def _is_look(name: str, asker: types.FrameType) -> bool:
+    """Whether an attribute is read to take an object for data: by a library, such as numpy.sum, or a built-in function.
+
+    The tests themselves read attributes by an instruction, or by a function that they name.
+    """
+    if name.startswith("__"):
+        return name in _LOOKS_BY_NAME
+    code = asker.f_code
+    if code.co_filename not in _TESTS_FILES:
+        return True
+    return not _is_reading(code.co_code, asker.f_lasti) and (name == "keys" or _READERS.isdisjoint(code.co_names))
+
+
+def _is_reading(instructions: bytes, at: int) -> bool:
+    """Whether the instruction there, which may have places for notes behind it, reads an attribute."""
+    while instructions[at] == _CACHE:
+        at -= 2
+    return instructions[at] == _LOAD_ATTR
 
 
 def _was_caught(trace: types.TracebackType | None) -> bool:
@@ -297,13 +338,15 @@ class _NeverUsed(Exception):
 def _is_own_fault(error: BaseException, side: ExaminerSide, subjects: Iterable[object]) -> bool:
     """Whether no program can be to blame, whatever it may have handed over in place of what the tests expect.
 
-    That is so for a module that is missing here, for tests that end themselves and say that all is well, and for anything but an
-    assertion before a function of the program's was used; but not where something ran out, which the program may have taken.
+    That is so for a module that is missing here (of which imports tell the name), for tests that end themselves and say that all
+    is well, and for anything but an assertion before a function of the program's was used; but not where something ran out, which
+    the program may have taken.
     """
     if "_trace" in error.__dict__ or _ran_out(error):
         return False
-    if isinstance(error, ImportError | _NeverUsed) or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return True
+    match error:
+        case _NeverUsed() | ImportError(name=str()) | SystemExit(code=None | 0):
+            return True
     return _is_unused(side, subjects) and not isinstance(error, AssertionError)
 
 

@@ -3,7 +3,8 @@
 Runs in an examiner's cell with no program beside it, and runs nothing of what it compiles. The findings are one byte that says
 whether it worked, then the code objects of prompt and tests in this interpreter's own format, or the reason.
 
-Each assert is counted, and what leaves one is marked as the failure of a test, which no context of the program's forgives; so is
+Each assert is counted, and what leaves one is marked as the failure of a test, which no context of the program's forgives, and
+no handler catches that names a class other than AssertionError or a base of it, since the class may be the program's; so is
 what keeps an assert further down in a `with` from being reached. With the stop rule "run_all", an assert that fails lets the next
 one run where that cannot change what the test code means: directly in the checking function or the module, in no `try` and no
 `with`.
@@ -16,9 +17,10 @@ import os
 import types
 from typing import Any, NoReturn
 
-from .examiner import FINDINGS_NAME, TESTS_FILE
+from .examiner import FINDINGS_NAME, PROMPT_FILE, TESTS_FILE
 
 READY, UNUSABLE = b"+", b"-"
+_FAILURES = frozenset({"AssertionError", "Exception", "BaseException"})
 
 
 def run(work: dict[str, Any], findings_fd: int) -> NoReturn:
@@ -39,7 +41,7 @@ def _prompt_code(prompt: str) -> types.CodeType:
     for end in range(len(lines), -1, -1):
         for tail in ("", "    pass\n"):
             with contextlib.suppress(SyntaxError):
-                return compile("".join(lines[:end]) + tail, "prompt.py", "exec", dont_inherit=True)
+                return compile("".join(lines[:end]) + tail, PROMPT_FILE, "exec", dont_inherit=True)
     raise AssertionError("unreachable: the empty prompt compiles")
 
 
@@ -82,7 +84,17 @@ class _Counting(ast.NodeTransformer):
     def _visit_stopping(self, node: ast.AST) -> ast.AST:
         return self._within(node, False)
 
-    visit_Try = visit_TryStar = visit_ClassDef = visit_AsyncFunctionDef = _visit_stopping
+    visit_TryStar = visit_ClassDef = visit_AsyncFunctionDef = _visit_stopping
+
+    def visit_Try(self, node: ast.Try) -> ast.AST:
+        self._within(node, False)
+        for handler in node.handlers:
+            if not _catches_failures(handler):
+                handler.body.insert(0, _passing_on_failures())
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.stmt:
+        return _guarded([node], _marking(), []) if _is_failure(node) else node
 
     def _within(self, node: ast.AST, carry_on: bool) -> ast.AST:
         outside, self._carry_on = self._carry_on, carry_on
@@ -94,8 +106,22 @@ class _Counting(ast.NodeTransformer):
 def _is_unittests(node: ast.stmt) -> bool:
     match node:
         case ast.Expr(ast.Call(ast.Attribute(attr=name))):
-            return name.startswith("assert")
+            return name.startswith("assert") or name == "fail"
     return False
+
+
+def _is_failure(node: ast.Raise) -> bool:
+    """Whether it is an assert by another name."""
+    match node.exc:
+        case ast.Name("AssertionError") | ast.Call(ast.Name("AssertionError")):
+            return True
+    return False
+
+
+def _catches_failures(handler: ast.ExceptHandler) -> bool:
+    """Whether it is meant to: others may name a class of the program's, which may be any."""
+    names = [node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)] if handler.type else _FAILURES
+    return not _FAILURES.isdisjoint(names)
 
 
 def _is_to_be_reached(node: ast.stmt) -> bool:
@@ -115,6 +141,13 @@ def _marking() -> list[ast.stmt]:
     return [_note("mark"), ast.Raise()]
 
 
+def _passing_on_failures() -> ast.stmt:
+    return ast.If(_call("is_failure"), [ast.Raise()], [])
+
+
 def _note(method: str) -> ast.stmt:
-    findings = ast.Name(FINDINGS_NAME, ast.Load())
-    return ast.Expr(ast.Call(ast.Attribute(findings, method, ast.Load()), [], []))
+    return ast.Expr(_call(method))
+
+
+def _call(method: str) -> ast.expr:
+    return ast.Call(ast.Attribute(ast.Name(FINDINGS_NAME, ast.Load()), method, ast.Load()), [], [])

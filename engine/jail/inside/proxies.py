@@ -68,10 +68,10 @@ class Proxy:
         return claimed or type(self)
 
     def __eq__(self, other: object, /) -> Any:
-        return True if self is other else _between(self, "eq", other)
+        return _between(self, "eq", other)
 
     def __ne__(self, other: object, /) -> Any:
-        return False if self is other else _between(self, "ne", other)
+        return _between(self, "ne", other)
 
     def __instancecheck__(self, item: object, /) -> bool:
         return isinstance(item, Proxy) and bool(_ask(self, "isinstance", item))
