@@ -78,7 +78,10 @@ class EngineConfig(BaseModel):
             if not 0 < default <= maximum:
                 raise ValueError(f"default_limits.{field.name} is {default}; give 1 to {maximum}, which maximum_limits allows")
         if self.default_limits.memory_bytes < MINIMUM_MEMORY_BYTES:
-            raise ValueError(f"default_limits.memory_bytes is less than the {MINIMUM_MEMORY_BYTES} that an interpreter needs")
+            raise ValueError(
+                f"default_limits.memory_bytes is {self.default_limits.memory_bytes};"
+                f" give at least the {MINIMUM_MEMORY_BYTES} that an interpreter needs"
+            )
         return self
 
     @classmethod
@@ -101,6 +104,8 @@ class EngineConfig(BaseModel):
 
 def _first(error: pydantic.ValidationError) -> str:
     first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = EngineConfig.model_fields if len(first["loc"]) == 1 else Limits.__slots__

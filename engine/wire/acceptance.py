@@ -58,7 +58,8 @@ def check_id(job_id: str) -> None:
 def _check_language(language: str, description: Description) -> None:
     if not any(known.name == language for known in description.languages):
         known = sorted(known.name for known in description.languages)
-        raise BadJob(f"unknown language {language[:40]!r}; this engine runs {', '.join(known)}")
+        fault = f"unknown language {language[:40]!r}" if language else "the program names no language"
+        raise BadJob(f"{fault}; this engine runs {', '.join(known)}")
 
 
 def _check_limits(limits: Limits, maximum: Limits) -> None:
@@ -76,7 +77,7 @@ def _fault_of_limits(limits: Limits, maximum: Limits) -> str | None:
         if asked > most:
             return f"limits.{field.name} is {asked}; the most this engine allows is {most}"
     if limits.memory_bytes < MINIMUM_MEMORY_BYTES:
-        return f"limits.memory_bytes is {limits.memory_bytes}; an interpreter needs {MINIMUM_MEMORY_BYTES}"
+        return f"limits.memory_bytes is {limits.memory_bytes}; give at least the {MINIMUM_MEMORY_BYTES} that an interpreter needs"
     return None
 
 

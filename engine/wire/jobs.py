@@ -78,6 +78,7 @@ def _check_types(job: Job) -> None:
         ("language", job.language, (str,)),
         ("program", job.program, (str, bytes)),
         ("stdin", job.stdin, (bytes,)),
+        ("limits", job.limits, (Limits,)),
         *((f"files[{name!r}]", content, (bytes,)) for name, content in job.files.items()),
     ]
     match job.tests:
@@ -85,6 +86,8 @@ def _check_types(job: Job) -> None:
             for index, test in enumerate(tests):
                 fields_of_job += [(f"tests[{index}].stdin", test.stdin, (bytes,))]
                 fields_of_job += [(f"tests[{index}].expected_stdout", test.expected_stdout, (bytes,))]
+        case FunctionTests(tests=calls):
+            fields_of_job += [(f"tests[{index}].args", call.args, (tuple, list)) for index, call in enumerate(calls)]
         case AssertTests(code=code, entry_points=entry_points, prompt=prompt):
             fields_of_job += [("code", code, (str,)), ("prompt", prompt, (str,)), ("entry_points", entry_points, (tuple, list))]
     for name, value, wanted in fields_of_job:

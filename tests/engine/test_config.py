@@ -198,3 +198,12 @@ def test_default_limits_that_no_job_could_run_with_are_refused(written, text, me
     """Else every job that names no limits would be refused instead."""
     with pytest.raises(BadConfig, match=message):
         EngineConfig.load(written(text))
+
+
+def test_settings_that_do_not_fit_each_other_are_named_with_the_file(written):
+    """In words of ours alone: pydantic knows no field for them."""
+    with pytest.raises(BadConfig) as raised:
+        written("[default_limits]\nmemory_bytes = 1000")
+    assert str(raised.value).endswith(
+        "engine.toml: default_limits.memory_bytes is 1000; give at least the 16777216 that an interpreter needs"
+    )

@@ -128,6 +128,24 @@ def test_a_value_that_cannot_cross_is_named(value, name):
         wire.request_from_job(replace(JOB, tests=tests))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"limits": None}, "limits is of type NoneType; give Limits"),
+        ({"stdin": "1 2"}, "stdin is of type str; give bytes"),
+        (
+            {"tests": FunctionTests(entry_point="f", tests=(FunctionTest(args=3, expected=1),))},  # type: ignore[arg-type]  # what is tested
+            "tests[0].args is of type int; give tuple or list",
+        ),
+    ],
+)
+def test_a_slip_in_a_type_names_its_field(change, message):
+    """Else it would be an error of some library's, and no EngineError."""
+    with pytest.raises(BadJob) as refusal:
+        wire.request_from_job(replace(JOB, **change))
+    assert str(refusal.value).startswith(message)
+
+
 def test_depth_is_refused_rather_than_lost():
     """The deepest data that is taken arrives through protobuf's parser; deeper data is refused by name."""
 
@@ -192,6 +210,8 @@ def test_a_job_that_names_no_limits_gets_those_of_the_engine():
     ("change", "message"),
     [
         ({"id": "x" * 257}, "257 bytes long"),
+        ({"language": ""}, "the program names no language; this engine runs python"),
+        ({"limits": Limits(memory_bytes=512)}, "memory_bytes is 512; give at least the 16777216 that an interpreter needs"),
         ({"language": "cobol"}, "unknown language 'cobol'; this engine runs python"),
         ({"limits": Limits(cpu_time_ms=60_001)}, "cpu_time_ms is 60001; the most this engine allows is 60000"),
         ({"limits": Limits(memory_bytes=-1)}, "memory_bytes is -1"),
