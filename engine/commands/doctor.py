@@ -16,7 +16,7 @@ from engine.doctor import Finding, examine
 
 
 def doctor(
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings of engine/config.py.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object instead of a table.")] = False,
 ) -> None:
     """Say what this host gives an engine, and how to mend what is missing.

@@ -53,8 +53,6 @@ def _summary(report: Report) -> str:
     parts = [report.verdict.value.replace("_", " ")]
     if report.cause.message:
         parts.append(report.cause.message)
-    if report.cause.limit:
-        parts.append(f"{report.cause.limit}: {report.cause.measured} of {report.cause.allowed}")
     if report.exit_code:
         parts.append(f"exit code {report.exit_code}")
     if report.stdout_truncated or report.stderr_truncated:

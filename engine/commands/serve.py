@@ -30,7 +30,7 @@ class LogLevel(StrEnum):
 
 
 def serve(
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings of engine/config.py.")] = None,
     listen: Annotated[str | None, typer.Option(metavar="ADDR", help="host:port or unix:PATH.")] = None,
     slots: Annotated[
         int | None, typer.Option(metavar="N", help="Programs that run at once; one more than cores by default.")
