@@ -136,7 +136,9 @@ def open_run(recipe: Recipe) -> RunFolder:
 def finished_run(path: Path) -> tuple[RunFolder, Recipe]:
     """A finished run, to be read. Raises RunFolderError."""
     if not (path / "summary.json").exists():
-        raise RunFolderError(f"{path}: there is no finished run; its own command finishes it")
+        raise RunFolderError(
+            f"{path}: no finished run lies there; name a folder such as runs/embedded, whose run its own command has finished"
+        )
     try:
         recipe = Recipe.model_validate(_read(path / "recipe.json"))
     except ValueError as error:

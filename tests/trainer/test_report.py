@@ -175,7 +175,7 @@ def test_trackers_are_told_numbers_only() -> None:
 def test_a_run_that_is_not_finished_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With exit code 2."""
     assert main([str(tmp_path)]) == 2
-    assert "there is no finished run; its own command finishes it" in capsys.readouterr().err
+    assert "no finished run lies there; name a folder such as runs/embedded" in capsys.readouterr().err
 
 
 def test_a_run_that_goes_on_is_known_to_trackers(tmp_path: Path) -> None:
