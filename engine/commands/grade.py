@@ -143,7 +143,8 @@ def _kept(grading: Grading, results: ResultsFile | None) -> Iterator[None]:
     except (KeyboardInterrupt, EngineError) as interruption:
         note = f"{grading.tally.programs} of {grading.total} programs were graded"
         if results is not None and grading.tally.programs:
-            note += f"; they are kept in {results.part}, and the same command goes on from there"
+            mended = "once that is mended " if isinstance(interruption, EngineError) else ""
+            note += f"; they are kept in {results.part}, and {mended}the same command goes on from there"
         if isinstance(interruption, EngineError):
             if grading.tally.programs:
                 interruption.add_note(note)

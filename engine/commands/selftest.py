@@ -54,7 +54,7 @@ def _chosen(names: Sequence[str], only: str | None) -> dict[str, list[Case]]:
     if only is not None:
         known = [title for titles in entries.values() for title in titles]
         if only not in known:
-            raise BadConfig(f"there is no entry {only!r}{nearest(only, known)}")
+            raise BadConfig(f"tests/hostile has no entry {only!r}{nearest(only, known)}")
         entries = {name: {only: listed[only]} for name, listed in entries.items() if only in listed}
     return {name: cases_of(name, listed, problem) for name, listed in entries.items()}
 

@@ -153,6 +153,7 @@ def test_grade_tells_when_its_engine_is_killed(problems, samples, tmp_path):
     assert process.returncode == 2
     assert b"went away after 1 of " in stderr
     assert b"1 of 2 programs were graded; they are kept in" in stderr
+    assert b"and once that is mended the same command goes on from there" in stderr
     assert b"Traceback" not in stderr
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,10 @@ def test_an_entry_that_there_is_not_is_an_error(selftest):
     code, stdout, stderr = selftest("--only", "fork bom")
     assert (code, stdout) == (2, "")
     assert "did you mean 'fork bomb'" in stderr
+
+
+def test_a_name_that_is_near_to_no_entry_is_told_how_many_there_are(selftest):
+    """Not their hundreds of names, in which the error would be lost."""
+    code, _, stderr = selftest("--only", "zzzzzz")
+    assert code == 2
+    assert re.fullmatch(r"error: tests/hostile has no entry 'zzzzzz'; there are \d{3}\n", stderr)
