@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator
 from engine.errors import Busy
 
 _DECREASE = 0.9
+_TOO_BUSY = "the engine takes no more from this client at the moment; ask again later, or wait longer with retry_time_ms"
 
 
 class CongestionWindow:
@@ -49,7 +50,7 @@ class CongestionWindow:
         loop = asyncio.get_running_loop()
         while not self._has_room():
             if loop.time() >= patience_until:
-                raise Busy("the engine takes no more from this client at the moment", retry_after_ms=self._retry_after_ms)
+                raise Busy(_TOO_BUSY, retry_after_ms=self._retry_after_ms)
             turn: asyncio.Future[None] = loop.create_future()
             timer = loop.call_at(patience_until, _fulfil, turn)
             self._waiting.append(turn)

@@ -86,7 +86,7 @@ async def test_a_client_with_nothing_under_way_waits_as_long_as_the_engine_asked
     with pytest.raises(Busy):
         await through(window, engine)
     engine.room = 1
-    with pytest.raises(Busy):
+    with pytest.raises(Busy, match="retry_time_ms"):
         await through(window, engine)
     assert engine.refused == 1
     began = loop.time()
