@@ -45,14 +45,12 @@ _RUN_LATER = 0x20 | 0x80 | 0x200
 """Flags of the code of generators, coroutines and asynchronous generators."""
 _ASKING = 3
 """Frames from a request to whoever asks for an attribute of a proxy."""
-_RERAISE, _RAISE, _LOAD_ATTR, _CACHE = (opcode.opmap[name] for name in ("RERAISE", "RAISE_VARARGS", "LOAD_ATTR", "CACHE"))
-_READERS = frozenset({"getattr", "hasattr", "attrgetter", "methodcaller"})
-"""By which tests read attributes, besides the dot."""
+_RERAISE, _RAISE = opcode.opmap["RERAISE"], opcode.opmap["RAISE_VARARGS"]
 _NO_THREAD = "can't start new thread"
 _CALLS = frozenset({"evaluate", "classes", "construct", "call", "getattr", "setattr", "delattr"})
 """What tests do with functions and objects of the program to get at data. All else puts an object in the place of data, also by
-name:"""
-_LOOKS_BY_NAME = frozenset({"__array__", *(f"__{op}__" for op in OPERATIONS)})
+name, and `keys` are what a dict is made from:"""
+_LOOKS_BY_NAME = frozenset({"__array__", "keys", *(f"__{op}__" for op in OPERATIONS)})
 _OPEN = frozenset({*ALONE, *BETWEEN, "bool", "str", "repr", "format", "copy", "deepcopy"}) - {"isinstance"}
 """What operators and built-in functions do with an object."""
 _OPEN_CLASSES = {
@@ -250,23 +248,8 @@ def _is_of_a_mock(name: str) -> bool:
 
 
 def _is_look(name: str, asker: types.FrameType) -> bool:
-    """Whether an attribute is read to take an object for data: by a library, such as numpy.sum, or a built-in function.
-
-    The tests themselves read attributes by an instruction, or by a function that they name.
-    """
-    if name.startswith("__"):
-        return name in _LOOKS_BY_NAME
-    code = asker.f_code
-    if code.co_filename not in _TESTS_FILES:
-        return True
-    return not _is_reading(code.co_code, asker.f_lasti) and (name == "keys" or _READERS.isdisjoint(code.co_names))
-
-
-def _is_reading(instructions: bytes, at: int) -> bool:
-    """Whether the instruction there, which may have places for notes behind it, reads an attribute."""
-    while instructions[at] == _CACHE:
-        at -= 2
-    return instructions[at] == _LOAD_ATTR
+    """Whether an attribute is read to take an object for data, as a library does, such as numpy.sum."""
+    return name in _LOOKS_BY_NAME or not (name.startswith("__") or asker.f_code.co_filename in _TESTS_FILES)
 
 
 def _was_caught(trace: types.TracebackType | None) -> bool:

@@ -31,7 +31,7 @@ def make_own() -> None:
 
 
 def _memory_file() -> int:
-    """One that hosts which want memory files not to be executed allow: that is about programs, not about mapping. Raises OSError."""
+    """One that is allowed where memory files are not to be executed, which is about programs and no mappings. Raises OSError."""
     with contextlib.suppress(OSError):  # before Linux 6.3
         return os.memfd_create("text", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
     return os.memfd_create("text")
