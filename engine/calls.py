@@ -91,9 +91,9 @@ def _calls_of_asserts(tests: AssertTests) -> Calls | None:
         lines = _lines(expected)
     except (_MoreThanCalls, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
-    thunks = "".join(f"lambda:{ast.unparse(call)}," for call, _ in expecting)
+    thunks = "".join(f"lambda {_SUBJECT}:{ast.unparse(call)}," for call, _ in expecting)
     return Calls(
-        work=packed({"entry_point": tests.entry_points[0], "calls": f"lambda {_SUBJECT}:({thunks})"}),
+        work=packed({"entry_point": tests.entry_points[0], "calls": f"({thunks})", "by_name": not tests.check}),
         expected=expected,
         lines=lines,
         quotes=quotes,

@@ -24,8 +24,8 @@ def made(calls):
     """The arguments of every call, as the candidate would make it."""
     noted = []
     source = marshal.loads(calls.work)["calls"]
-    for call in eval(source, {})(lambda *args, **kwargs: noted.append((args, kwargs))):
-        call()
+    for call in eval(source, {}):
+        call(lambda *args, **kwargs: noted.append((args, kwargs)))
     return noted
 
 

@@ -255,6 +255,36 @@ def test_what_a_function_of_the_tests_kept_changes_with_the_program(pair):
     assert kept == [[1, 2]]
 
 
+@pytest.mark.parametrize("kept", ["[[1]]", "([1],)", "{'a': ([1], 2)}", "[([1],)]", "[[[[1]]]]"])
+@pytest.mark.parametrize("way", ["tests", "program"])
+def test_what_lies_in_what_the_program_keeps_is_the_same_on_both_sides(pair, kept, way):
+    """Such as the rows of a board, whoever changes them."""
+    held = eval(kept)
+    change = "while type(x) is not list or type(x[0]) is not int: x = x['a'] if type(x) is dict else x[0]\nx.append(2)"
+    pair.keep(held)
+    if way == "tests":
+        exec(change, {"x": held})
+    else:
+        pair.doing(change, x=pair.doing("result = kept[-1]", kept=pair.module.kept))
+    assert pair.doing("result = repr(kept[-1])", kept=pair.module.kept) == repr(held)
+    assert "[1, 2]" in repr(held)
+
+
+@pytest.mark.parametrize("read", ["keys", "values", "items"])
+def test_a_view_of_what_the_program_keeps_shows_what_it_comes_to_hold(pair, read):
+    shown, grow = pair.doing(f"d = {{}}\ndef grow(): d['a'] = 1\nresult = d.{read}, grow")
+    view = shown()
+    grow()
+    assert len(view) == 1
+
+
+def test_what_is_kept_in_a_tuple_and_shown_goes_on_changing(pair):
+    shown, grow = pair.doing("t = (1, [])\ndef show(): return t\ndef grow(): t[1].append(2)\nresult = show, grow")
+    seen = shown()
+    grow()
+    assert seen == (1, [2])
+
+
 def test_what_has_grown_large_is_not_followed(pair):
     """Each message would tell all of it."""
     got = pair.asked

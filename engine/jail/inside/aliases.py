@@ -9,10 +9,11 @@ has changed in it. The last few are followed, and none that is large.
 import collections
 import operator
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .decoding import MUTABLE_KINDS, Decoder, Malformed
+from .decoding import HOLDING_KINDS, MUTABLE_KINDS, Decoder, Malformed
 from .encoding import Encoder, Peer, Row, instance_fields
 
 _HANDED, _SHOWN = 128, 64
@@ -100,37 +101,64 @@ class Aliases:
 class Holds:
     """Finds what of the objects of a call is still held by somebody once the call is over, by counting references."""
 
-    def __init__(self, before: list[tuple[int, Any, list[Any]]]) -> None:
-        self._before = before
+    def __init__(self, objects: list[Any], rows: list[Row]) -> None:
+        can_change = any(row[0] in MUTABLE_KINDS for row in rows)
+        self._watched = [(n, objects[n]) for n in _holders(rows)] if can_change else []
+        self._rows = rows
         self._counts = self._counted()
 
-    def of_the_arguments(self, rows: list[Row], reply: Encoder) -> list[int]:
-        """Numbers of rows of the request."""
+    def of_the_arguments(self, reply: Encoder) -> list[int]:
+        """Numbers of rows of the request that can change, of what is held and of what lies in it."""
         more = [
             (n, item, now - was)
-            for (n, item, _), was, now in zip(self._before, self._counts, self._counted(), strict=True)
+            for (n, item), was, now in zip(self._watched, self._counts, self._counted(), strict=True)
             if now > was
         ]
         if not more:
             return []
         own = _own_references(reply)
-        return [n for n, item, references in more if references > own.get(id(item), 0) and _size(rows[n]) <= _MOST_PARTS]
+        held = [n for n, item, references in more if references > own.get(id(item), 0)]
+        return _followable(_reached(held, self._rows), self._rows)[:_HANDED]
 
     def _counted(self) -> list[int]:
-        return [sys.getrefcount(entry[1]) for entry in self._before]
+        return [sys.getrefcount(item) for _, item in self._watched]
 
 
 def held_in(reply: Encoder) -> list[int]:
-    """Numbers of rows of a reply that can change: none, unless the program still holds some of them."""
-    if not reply.rows or len(reply.rows) > _MOST_PARTS:
+    """Numbers of rows of a reply that can change: none, unless the program still holds something in it."""
+    rows: list[Row] = [row or [""] for row in reply.rows]
+    if not rows or len(rows) > _MOST_PARTS or not any(row[0] in MUTABLE_KINDS for row in rows):
         return []
-    mutable = [n for n, row in enumerate(reply.rows) if row is not None and row[0] in MUTABLE_KINDS]
-    if not mutable:
+    own = _own_references(reply) if len(rows) > 1 else {id(reply.objects[0]): 1}
+    if all(sys.getrefcount(reply.objects[n]) <= _COUNTING + own[id(reply.objects[n])] for n in _holders(rows)):
         return []
-    own = _own_references(reply) if len(reply.rows) > 1 else {id(reply.objects[0]): 1}
-    if all(sys.getrefcount(reply.objects[n]) <= _COUNTING + own[id(reply.objects[n])] for n in mutable):
-        return []
-    return [n for n in mutable if _size(reply.rows[n] or []) <= _MOST_PARTS]
+    return _followable(range(len(rows)), rows)
+
+
+def _holders(rows: list[Row]) -> list[int]:
+    """What changes, or holds something that does."""
+    return [n for n, row in enumerate(rows) if row[0] in MUTABLE_KINDS or (row[0] in HOLDING_KINDS and _within(row))]
+
+
+def _followable(numbers: Iterable[int], rows: list[Row]) -> list[int]:
+    return [n for n in numbers if rows[n][0] in MUTABLE_KINDS and _size(rows[n]) <= _MOST_PARTS]
+
+
+def _reached(numbers: list[int], rows: list[Row]) -> list[int]:
+    """Those rows and all that lie in them, what is outside first."""
+    found = list(numbers)
+    seen = set(found)
+    for number in found:  # which grows
+        within = [inner for inner in dict.fromkeys(_within(rows[number])) if inner not in seen]
+        seen.update(within)
+        found += within
+    return found
+
+
+def _within(row: Row) -> list[int]:
+    """The rows to which a row refers; what is large is not looked into."""
+    parts = [part for part in row[1:] if type(part) is list and len(part) <= _MOST_PARTS]
+    return [atom[0] for part in parts for atom in part if type(atom) is list and len(atom) == 1]
 
 
 _PROBE = [object()]
@@ -139,9 +167,8 @@ _COUNTING = sys.getrefcount(_PROBE[0]) - len(_PROBE)
 
 
 def _own_references(reply: Encoder) -> dict[int, int]:
-    """How often the encoder of a reply, and what it encoded, refer to each object, by id; what is large is not looked into."""
-    parts = [part for row in reply.rows if row for part in row if type(part) is list and len(part) <= _MOST_PARTS]
-    within = collections.Counter(atom[0] for part in parts for atom in part if type(atom) is list)
+    """How often the encoder of a reply, and what it encoded, refer to each object, by id."""
+    within = collections.Counter(inner for row in reply.rows if row for inner in _within(row))
     return {id(item): 1 + within[n] for n, item in enumerate(reply.objects)}
 
 

@@ -75,7 +75,7 @@ def rehearse() -> None:
     for _ in range(_REHEARSALS):
         module = types.ModuleType("rehearsal")
         exec(compile(b"def f(x):\n    return [x]\n", FILE, "exec", dont_inherit=True), module.__dict__)
-        work = {"entry_point": "f", "calls": "lambda s:(lambda:s(1),lambda:s({'a':[2.5,(None,)]}),lambda:s(-1))"}
+        work = {"entry_point": "f", "calls": "(lambda s:s(1),lambda s:s({'a':[2.5,(None,)]}),lambda s:s(-1))", "by_name": True}
         for index, call in enumerate(_calls(work, module.__dict__)):
             result_line(index, call())
         for stream in _STREAMS[1:]:
@@ -114,18 +114,29 @@ class CandidateSide(Conversation):
     def __init__(self, sock: socket.socket, module: types.ModuleType) -> None:
         super().__init__(sock)
         self._names = module.__dict__
+        self._entry_points: dict[int, str] = {}
+        """The names by which the tests call them."""
 
     def perform(self, op: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if op == "classes":
             self.classes = {name: self._names[name] for name in args if isinstance(self._names.get(name), type)}
             return None
         if op == "evaluate":
-            return eval(args[0], self._names)  # an entry point: an expression of the problem's
+            return self._evaluate(*args)
         if op == "construct":
             return self.made(args[0](*args[1:], **kwargs))
+        if op == "call" and (name := self._entry_points.get(id(args[0]))) is not None:
+            args[0] = self._names.get(name, args[0])  # the program may have given the name to something else
         if op == "call" and isinstance(args[0], type) and not issubclass(args[0], enum.Enum):
             self.kept.add(args[0])  # such as a stack that is a list: the tests want its methods
         return OPERATIONS[op](*args, **kwargs)
+
+    def _evaluate(self, entry_point: str, by_name: bool = False) -> Any:
+        """An entry point: an expression of the problem's."""
+        found = eval(entry_point, self._names)
+        if by_name and entry_point in self._names and callable(found):
+            self._entry_points[id(found)] = entry_point
+        return found
 
     def trace(self, error: BaseException) -> str:
         return trace_of(error)
@@ -184,9 +195,14 @@ def _line_of_other(index: int, result: object, *, exact: bool) -> bytes:
 
 
 def _calls(work: dict[str, Any], names: dict[str, Any]) -> Iterator[Callable[[], Any]]:
-    """The calls, either as source of a tuple of functions without arguments or as encoded arguments."""
+    """The calls, either as source of a tuple of functions of what is called or as encoded arguments.
+
+    Where tests call it by its name, a program may have given the name to something else in the meantime.
+    """
     if "calls" in work:
-        yield from eval(work["calls"], {})(eval(work["entry_point"], names))
+        subject = eval(work["entry_point"], names)
+        for call in eval(work["calls"], {}):
+            yield functools.partial(call, eval(work["entry_point"], names) if work["by_name"] else subject)
     else:
         for test in work["tests"]:
             yield functools.partial(_call, work["entry_point"], names, test)

@@ -182,7 +182,7 @@ class Conversation:
             kwargs = {name: decoder.value(atom) for name, atom in message.get("kwargs", {}).items()}
             rows = message["rows"]
             before = [(n, item, look(item)) for n, item in enumerate(decoder.objects) if rows[n][0] in MUTABLE_KINDS]
-        holds = Holds(before)
+        holds = Holds(decoder.objects, rows)
         try:
             result = self.perform(op, args, kwargs)
             encoder = self._encoder_of_reply(decoder)
@@ -202,7 +202,7 @@ class Conversation:
 
     def _follow_held(self, reply: dict[str, Any], asked: Decoder, encoder: Encoder, holds: Holds) -> None:
         """What is held beyond the call, of what was handed over and of what is shown."""
-        if kept := holds.of_the_arguments(asked.rows, encoder):
+        if kept := holds.of_the_arguments(encoder):
             reply["kept"] = kept
             for number in kept:
                 self._aliases.follow(asked.objects[number], asked.rows[number], handed=True)

@@ -421,3 +421,4 @@ _LEAVES: dict[str, Any] = {
     "known": lambda decoder, row: decoder._known[row[1]],
 }
 MUTABLE_KINDS = frozenset(_EMPTY) | {"ndarray"}
+HOLDING_KINDS = MUTABLE_KINDS | frozenset(_HOLDING)

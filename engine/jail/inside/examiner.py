@@ -362,7 +362,7 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
     subjects: dict[str, object] = {}
     try:
         side.request("classes", *side.classes)
-        subjects = {entry: side.request("evaluate", entry) for entry in work["entry_points"]}
+        subjects = {entry: side.request("evaluate", entry, not work["check"]) for entry in work["entry_points"]}
         names.update({entry: subject for entry, subject in subjects.items() if entry.isidentifier()})
         side.used = False
         exec(code, names)
