@@ -17,11 +17,12 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine import wire
 from engine.binding import bind, unbind
 from engine.errors import JailUnavailable
+from engine.health import Health
 from engine.records import Description, Job, Limits, Verdict
 from engine.service import ExecutionService, Executor
 from engine.unreadable import Unreadable
@@ -102,20 +103,19 @@ async def serve(
     Raises CannotListen for an address that cannot be had, and whatever `ready` raises.
     """
     service = ExecutionService(executor, description, stream_window=stream_window, gather_ms=gather_ms)
-    state = health.aio.HealthServicer()
+    state = Health("", SERVICE)
     server = grpc.aio.server(options=[*_OPTIONS, *_keepalive(keepalive_ms)], interceptors=[Unreadable(f"/{SERVICE}/")])
     pb_grpc.add_ExecutionServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated without types
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
-    await _say(state, health_pb2.HealthCheckResponse.NOT_SERVING)
     address = bind(server, listen)
     await server.start()
     try:
         if await _unless(stop.drain, ready(executor)):
             service.open()
-            await _say(state, health_pb2.HealthCheckResponse.SERVING)
+            state.say(health_pb2.HealthCheckResponse.SERVING)
             announce(address)
             await stop.drain.wait()
-        await state.enter_graceful_shutdown()
+        state.say(health_pb2.HealthCheckResponse.NOT_SERVING)
         service.drain()
         await _drained(service, stop, drain_time_ms)
     finally:
@@ -131,11 +131,6 @@ def _keepalive(interval_ms: int) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", interval_ms // 2),
         ("grpc.http2.ping_timeout_ms", interval_ms // 2),
     ]
-
-
-async def _say(state: health.aio.HealthServicer, status: int) -> None:
-    for name in ("", SERVICE):
-        await state.set(name, status)
 
 
 async def _unless(event: asyncio.Event, work: Awaitable[None]) -> bool:
