@@ -19,6 +19,8 @@ The service is in one of three states: starting (refuses), serving, draining (re
 
 import asyncio
 import logging
+import math
+import time
 from functools import partial
 from typing import Any, NoReturn, Protocol, cast
 
@@ -46,6 +48,8 @@ _LONG_VALUES_BYTES = 16 << 10
 _UNREAD_TOGETHER_BYTES, _UNREAD_RETRY_MS = 512 * MIB, 1_000
 """What the outputs in all responses may have together that clients have not taken yet; when to run a program again whose response
 has no room any more."""
+_STALLED_S = 10.0
+"""How long a stream may take nothing and keep room for its outputs that others lack."""
 _THREADS = 2
 """That read what takes long, and as many for requests below a megabyte, which do not wait for those above."""
 _PLACE_BYTES = 2 * MIB
@@ -68,7 +72,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
 
     `stream_window` is the most requests of one stream under way at once, `gather_ms` the longest that a response is held back,
     `large_together_bytes` what all large requests under way may have together, `unread_together_bytes` what all outputs may that
-    clients have not taken.
+    clients have not taken. Where that is too much, those of streams that took nothing for `stalled_s` make room.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         gather_ms: float = 20,
         large_together_bytes: int = _LARGE_TOGETHER_BYTES,
         unread_together_bytes: int = _UNREAD_TOGETHER_BYTES,
+        stalled_s: float = _STALLED_S,
     ) -> None:
         self._executor = executor
         self._description = description
@@ -88,6 +93,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         self._refusing: EngineError | None = Starting()
         self._large_room_bytes = large_together_bytes
         self._unread_room_bytes = unread_together_bytes
+        self._stalled_s = stalled_s
         self._large, self._medium = Turns(_THREADS), Turns(_THREADS)
         self._calls = 0
         self._idle = asyncio.Event()
@@ -192,6 +198,9 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         """The bytes of its outputs, which have room until they are let go. Raises Busy."""
         held_bytes = len(report.stdout) + len(report.stderr)
         if held_bytes > self._unread_room_bytes:
+            for stream in self._streams:
+                stream.make_room(self._stalled_s)
+        if held_bytes > self._unread_room_bytes:
             raise Busy(retry_after_ms=_UNREAD_RETRY_MS)
         self._unread_room_bytes -= held_bytes
         return held_bytes
@@ -248,10 +257,23 @@ class _Stream:
         self._reading = True
         self._client = f"stream {id(self)}"
         self._outbox: wire.Outbox[pb.ExecuteResponse] = wire.Outbox(gather_ms=gather_ms)
+        self._writes_since = math.inf
 
     def stop_reading(self, reason: EngineError) -> None:
         if self._reader is not None and self._reader.cancel():
             self.ended_by = reason
+
+    def make_room(self, stalled_s: float) -> None:
+        """Refuse what waits to be written, where the client has not taken a message for so long."""
+        if time.monotonic() - self._writes_since > stalled_s:
+            self._outbox.exchange(self._without_outputs)
+
+    def _without_outputs(self, response: pb.ExecuteResponse) -> pb.ExecuteResponse:
+        held_bytes = self._held_bytes.pop(response.id, 0)
+        if not held_bytes:
+            return response
+        self._service.let_go(held_bytes)
+        return wire.response_from_refusal(response.id, wire.refusal_of(Busy(retry_after_ms=_UNREAD_RETRY_MS)))
 
     async def run(self) -> None:
         try:
@@ -326,9 +348,11 @@ class _Stream:
             if group := await self._outbox.group():
                 places = sum(self._under_way.pop(response.id) for response in group)
                 held_bytes = sum(self._held_bytes.pop(response.id, 0) for response in group)
+                self._writes_since = time.monotonic()
                 try:
                     await self._context.write(pb.ExecuteStreamResponse(responses=group))
                 finally:
+                    self._writes_since = math.inf
                     self._service.let_go(held_bytes)
                 for _ in range(places):
                     self._window.release()

@@ -10,6 +10,7 @@ so that no group is larger than a message may be.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from engine.records import MIB
@@ -47,6 +48,12 @@ class Outbox[M: Sized]:
             self._due.set()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._gather_s, self._due.set)
+
+    def exchange(self, change: Callable[[M], M]) -> None:
+        """Each message that waits for what that makes of it."""
+        changed = [change(message) for message, _ in self._waiting]
+        self._waiting = deque((message, message.ByteSize()) for message in changed)
+        self._bytes = sum(size for _, size in self._waiting)
 
     def flush(self) -> None:
         """Makes `group` return, whether anything waits or not."""

@@ -459,29 +459,29 @@ async def test_large_requests_share_what_they_may_have_together():
     assert service.accept(large, large.ByteSize(), "b").id == "large"
 
 
+class Call:
+    """A call whose responses leave as the test lets them."""
+
+    def __init__(self, *names, output_bytes=60_000):
+        self.incoming = [together(*(request(name, "echo: " + "x" * output_bytes) for name in names))]
+        self.kinds = []
+        self.begins, self.leaves = asyncio.Event(), asyncio.Event()
+
+    async def read(self):
+        return self.incoming.pop() if self.incoming else grpc.aio.EOF
+
+    async def write(self, message):
+        self.kinds += [response.WhichOneof("outcome") for response in message.responses]
+        self.begins.set()
+        await self.leaves.wait()
+
+
 async def test_outputs_that_nobody_has_taken_share_what_they_may_have_together():
     """Who would exceed it is told when to come back; what was taken makes room again, and so does what never will be."""
-
-    class Context:
-        """A call whose responses leave as the test lets them."""
-
-        def __init__(self, *names):
-            self.incoming = [together(*(request(name, "echo: " + "x" * 60_000) for name in names))]
-            self.kinds = []
-            self.begins, self.leaves = asyncio.Event(), asyncio.Event()
-
-        async def read(self):
-            return self.incoming.pop() if self.incoming else grpc.aio.EOF
-
-        async def write(self, message):
-            self.kinds += [response.WhichOneof("outcome") for response in message.responses]
-            self.begins.set()
-            await self.leaves.wait()
-
     service = ExecutionService(FakeExecutor(), DESCRIPTION, stream_window=3, gather_ms=0, unread_together_bytes=100_000)
     service.open()
     for end in (lambda call, context: context.leaves.set(), lambda call, context: call.cancel()):
-        slow, quick = Context("a"), Context("b")
+        slow, quick = Call("a"), Call("b")
         call = asyncio.create_task(service.ExecuteStream(None, slow))  # type: ignore[arg-type]  # as much of a context as is used
         await slow.begins.wait()
         quick.leaves.set()
@@ -489,10 +489,25 @@ async def test_outputs_that_nobody_has_taken_share_what_they_may_have_together()
         assert (slow.kinds, quick.kinds) == (["report"], ["rejected"])
         end(call, slow)
         await asyncio.wait({call})
-        again = Context("c")
+        again = Call("c")
         again.leaves.set()
         await service.ExecuteStream(None, again)  # type: ignore[arg-type]  # as above
         assert again.kinds == ["report"]
+
+
+async def test_outputs_that_wait_for_a_client_that_takes_nothing_make_room():
+    """It is told to come back instead of those who lack the room."""
+    room_bytes, output_bytes = GROUP_BYTES * 5 // 2, GROUP_BYTES
+    service = ExecutionService(FakeExecutor(), DESCRIPTION, stream_window=9, unread_together_bytes=room_bytes, stalled_s=0)
+    service.open()
+    stalled, quick = (Call(*names, output_bytes=output_bytes) for names in ("ab", "c"))
+    call = asyncio.create_task(service.ExecuteStream(None, stalled))  # type: ignore[arg-type]  # as above
+    await stalled.begins.wait()
+    quick.leaves.set()
+    await service.ExecuteStream(None, quick)  # type: ignore[arg-type]  # as above
+    stalled.leaves.set()
+    await call
+    assert (stalled.kinds, quick.kinds) == (["report", "rejected"], ["report"])
 
 
 async def test_stopping_finishes_what_was_accepted_and_takes_nothing_new(tmp_path):
