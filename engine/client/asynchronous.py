@@ -16,8 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from engine import wire
 from engine.client.congestion import CongestionWindow
 from engine.client.connection import Connection
-from engine.client.stream import JobStream, Result
-from engine.errors import Busy, ConnectionFailed, Unavailable
+from engine.client.stream import JobStream, OnBadJob, Rejected, Result
+from engine.errors import BadJob, Busy, ConnectionFailed, Unavailable
 from engine.records import Description, Job, Report
 from protos.execution.v1 import execution_pb2 as pb
 
@@ -58,25 +58,33 @@ class AsyncClient:
         return await self._retried(call)
 
     async def execute_stream(
-        self, jobs: AsyncIterable[Job] | Iterable[Job], *, window: int = DEFAULT_WINDOW
+        self,
+        jobs: AsyncIterable[Job] | Iterable[Job],
+        *,
+        window: int = DEFAULT_WINDOW,
+        on_bad_job: OnBadJob | None = None,
     ) -> AsyncGenerator[Report, None]:
         """Runs many jobs, yielding each report as soon as its program is done, in any order.
 
         Jobs are taken from `jobs` as room comes up: at most `window` are under way or wait to be consumed. Ids must be unique.
         A job that the engine is too busy for is sent again. The first job that cannot be run as it is raises BadJob, which
-        names it; that, leaving the iteration (contextlib.aclosing does so at once) and cancellation end what is under way.
+        names it, unless `on_bad_job` is there to be told of its id and the error. That, leaving the iteration (as
+        contextlib.aclosing does at once) and cancellation end what is under way.
         Raises also what `jobs` raises, Unavailable where the engine is being stopped, ConnectionFailed, EngineGone, EngineFault.
         """
         results: asyncio.Queue[Result] = asyncio.Queue()
         room = asyncio.Semaphore(window)
         stream = await self.open_stream(results.put_nowait)
-        feeder = asyncio.create_task(_feed(stream, jobs, room))
+        feeder = asyncio.create_task(_feed(stream, jobs, room, on_bad_job))
         try:
             while (result := await results.get()) is not None:
                 if isinstance(result, BaseException):
                     raise result
                 room.release()
-                yield result
+                if isinstance(result, Rejected):
+                    result.tell(on_bad_job)
+                else:
+                    yield result
         finally:
             feeder.cancel()
             await asyncio.wait({feeder})
@@ -136,10 +144,16 @@ class AsyncClient:
             await asyncio.sleep(refused.retry_after_ms / 1000)
 
 
-async def _feed(stream: JobStream, jobs: AsyncIterable[Job] | Iterable[Job], room: asyncio.Semaphore) -> None:
+async def _feed(
+    stream: JobStream, jobs: AsyncIterable[Job] | Iterable[Job], room: asyncio.Semaphore, on_bad_job: OnBadJob | None
+) -> None:
     try:
         async for job in _each(jobs):
-            request = stream.request(job)
+            try:
+                request = stream.request(job)
+            except BadJob as error:
+                Rejected(job.id, error).tell(on_bad_job)
+                continue
             await room.acquire()
             stream.send(request)
         stream.finish()

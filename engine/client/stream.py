@@ -12,6 +12,7 @@ has been answered.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
@@ -22,8 +23,26 @@ from engine.errors import BadJob, Busy, EngineError, EngineFault
 from engine.records import Job, Report
 from protos.execution.v1 import execution_pb2 as pb
 
-type Result = Report | BaseException | None
-"""A report, or how the stream ended."""
+type OnBadJob = Callable[[str, BadJob], None]
+"""Is told the id of a job that cannot be run as it is, and why; without one it ends the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A job of the stream that cannot be run as it is."""
+
+    job_id: str
+    error: BadJob
+
+    def tell(self, on_bad_job: OnBadJob | None) -> None:
+        """Raises the error where nobody is to be told."""
+        if on_bad_job is None:
+            raise self.error
+        on_bad_job(self.job_id, self.error)
+
+
+type Result = Report | Rejected | BaseException | None
+"""What became of a job, or how the stream ended."""
 
 _PLENTY = 64
 """Jobs at the engine that keep it busy while one is held back, which is for `gather_ms` at most."""
@@ -110,15 +129,21 @@ class JobStream:
         if (request := self._requests.get(response.id)) is None:
             raise EngineFault(f"the engine answered for {response.id[:80]!r}, which is not under way")
         if response.HasField("report"):
-            self._deliver(wire.report_from_message(response.id, response.report))
-            self._answered += 1
-            del self._requests[response.id]
+            self._answer(response.id, wire.report_from_message(response.id, response.report))
             return
         error = wire.error_from_rejection(response.rejected)
         if isinstance(error, Busy):
             asyncio.get_running_loop().call_later(error.retry_after_ms / 1000, self._put, request)
             return
-        raise type(error)(f"job {response.id[:80]!r}: {error}") from error
+        named = type(error)(f"job {response.id[:80]!r}: {error}")
+        if not isinstance(named, BadJob):
+            raise named from error
+        self._answer(response.id, Rejected(response.id, named))
+
+    def _answer(self, job_id: str, result: Report | Rejected) -> None:
+        self._deliver(result)
+        self._answered += 1
+        del self._requests[job_id]
 
     def _put(self, request: pb.ExecuteRequest) -> None:
         at_engine = len(self._requests) - len(self._outbox) - 1

@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.client.asynchronous import DEFAULT_ADDRESS, DEFAULT_WINDOW, AsyncClient
-from engine.client.stream import JobStream, Result
-from engine.errors import EngineError
+from engine.client.stream import JobStream, OnBadJob, Rejected, Result
+from engine.errors import BadJob, EngineError
 from engine.records import Description, Job, Report
 from protos.execution.v1 import execution_pb2 as pb
 
@@ -54,7 +54,9 @@ class Client:
         """Runs one job. See `AsyncClient.execute`."""
         return self._run(self._client.execute(job))
 
-    def execute_stream(self, jobs: Iterable[Job], *, window: int = DEFAULT_WINDOW) -> Generator[Report, None, None]:
+    def execute_stream(
+        self, jobs: Iterable[Job], *, window: int = DEFAULT_WINDOW, on_bad_job: OnBadJob | None = None
+    ) -> Generator[Report, None, None]:
         """Runs many jobs, yielding each report as soon as its program is done. See `AsyncClient.execute_stream`.
 
         Up to `window` jobs are taken before the first report is waited for; what is done meanwhile is yielded between them.
@@ -64,14 +66,20 @@ class Client:
         with self._stream(results) as handover:
             under_way = 0
             for job in jobs:
-                handover.send(job)
+                try:
+                    handover.send(job)
+                except BadJob as error:
+                    Rejected(job.id, error).tell(on_bad_job)
+                    continue
                 under_way += 1
-                while (under_way >= window or not results.empty()) and (report := _given(results)) is not None:
+                while (under_way >= window or not results.empty()) and (given := _given(results)) is not None:
                     under_way -= 1
-                    yield report
+                    if report := _report(given, on_bad_job):
+                        yield report
             handover.finish()
-            while (report := _given(results)) is not None:
-                yield report
+            while (given := _given(results)) is not None:
+                if report := _report(given, on_bad_job):
+                    yield report
 
     def describe(self) -> Description:
         """What the engine runs and allows."""
@@ -126,8 +134,15 @@ class _Handover:
             self._stream.send(self._requests.popleft())
 
 
-def _given(results: SimpleQueue[Result]) -> Report | None:
+def _given(results: SimpleQueue[Result]) -> Report | Rejected | None:
     result = results.get()
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def _report(given: Report | Rejected, on_bad_job: OnBadJob | None) -> Report | None:
+    if isinstance(given, Report):
+        return given
+    given.tell(on_bad_job)
+    return None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,13 +24,15 @@ from engine.client import Client
 from engine.commands.connecting import AddressOption, connected
 from engine.commands.fields import fields_of
 from engine.commands.results_file import ResultsFile, results_file
-from engine.errors import EngineError, ProblemError
+from engine.errors import BadJob, EngineError, ProblemError
 from engine.fingerprint import fingerprint
 from engine.grading import Tally
 from engine.problems import Sample, gold_samples, read_problems, read_samples
 from engine.records import Job, Report, Verdict
 
 GOLD = "gold"
+_TOLD = 10
+"""Samples that cannot be run, of which the reason is told."""
 
 
 def grade(
@@ -48,7 +51,8 @@ def grade(
     either completion, which follows the prompt, or solution, a whole program. The word gold grades the problems' own solutions.
 
     An interrupted call leaves what it graded in FILE.part, and the same command goes on from there. The exit code is 0 when
-    everything was graded, 1 if the engine failed on some samples, 2 if nothing could be graded, 130 after Ctrl-C.
+    everything was graded, 1 if the engine failed on some samples or some cannot be run, such as where test code is no Python,
+    2 if nothing could be graded, 130 after Ctrl-C.
 
     \b
     python -m engine grade HumanEval.jsonl.gz gold
@@ -75,6 +79,9 @@ def grade(
         _show(grading.tally, summary)
     if failed := grading.tally.verdicts[Verdict.INFRASTRUCTURE_ERROR]:
         typer.echo(f"the engine failed on {failed} programs, which count as neither passed nor failed: see its log", err=True)
+    if grading.not_runnable:
+        typer.echo(_told(grading.not_runnable), err=True)
+    if failed or grading.not_runnable:
         raise typer.Exit(1)
 
 
@@ -87,6 +94,8 @@ class Grading:
         self._samples = samples
         self._pending = dict(jobs)
         self._results: ResultsFile | None = None
+        self.not_runnable: dict[str, BadJob] = {}
+        """Samples by their id; they count as nothing and are in no results file."""
         self._resumed = 0
         self._seconds = 0.0
 
@@ -105,7 +114,7 @@ class Grading:
         try:
             with _progress() as progress:
                 bar = progress.add_task("grading", total=self.total, completed=self._resumed)
-                for report in client.execute_stream(list(self._pending.values())):
+                for report in client.execute_stream(list(self._pending.values()), on_bad_job=self.not_runnable.__setitem__):
                     self._take(report)
                     progress.advance(bar)
         finally:
@@ -122,6 +131,7 @@ class Grading:
             "pass@k": {str(k): estimate for k, estimate in self.tally.pass_at().items()},
             "problems": problems,
             "problems_graded": self.tally.tasks,
+            "not_runnable": len(self.not_runnable),
             "resumed": self._resumed,
             "seconds": round(self._seconds, 3),
             "programs_per_second": round(fresh / self._seconds, 2) if fresh else 0.0,
@@ -151,6 +161,12 @@ def _kept(grading: Grading, results: ResultsFile | None) -> Iterator[None]:
             raise
         typer.echo(f"interrupted: {note}", err=True)
         raise typer.Exit(130) from interruption
+
+
+def _told(not_runnable: Mapping[str, BadJob]) -> str:
+    first = "".join(f"\n  {error}" for error in islice(not_runnable.values(), _TOLD))
+    more = f"\n  and {len(not_runnable) - _TOLD} more" if len(not_runnable) > _TOLD else ""
+    return f"{len(not_runnable)} samples cannot be run as they are, and count as nothing:{first}{more}"
 
 
 class _Rate(ProgressColumn):

@@ -6,6 +6,7 @@
     "echo: TEXT"   finishes with TEXT on stdout
     "hold"         waits until the test releases it, or is cancelled
     "busy N"       is refused N times, then passes
+    "bad TEXT"     cannot be run, for that reason
     "crash"        is a fault of the engine's own code
 """
 
@@ -15,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from engine.errors import Busy
+from engine.errors import BadJob, Busy
 from engine.records import MIB, Description, Job, Language, Limits, Report, Verdict
 from engine.server import Stop, serve
 from engine.service import Executor
@@ -76,6 +77,8 @@ class FakeExecutor:
     async def _run(self, job: Job, order: str, rest: str) -> Report:
         if order == "hold":
             await self.released.wait()
+        if order == "bad":
+            raise BadJob(rest)
         if order == "crash":
             raise RuntimeError("a secret of the engine")
         if order == "echo:":

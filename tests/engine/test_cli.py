@@ -91,6 +91,7 @@ def test_grade_prints_one_object(call, engine, problems):
         "pass@k": {"1": 1.0},
         "problems": 2,
         "problems_graded": 2,
+        "not_runnable": 0,
         "resumed": 0,
     }
 
@@ -103,6 +104,18 @@ def test_grade_prints_a_table(call, engine, problems, samples):
     assert "1 of 2 passed, 1 of 2 problems" in stdout
     assert "pass@1  50.00%" in stdout
     assert "2/2" in stderr
+
+
+def test_grade_goes_on_beside_samples_that_cannot_be_run(call, engine, problems, samples, tmp_path):
+    """They are told, and no line of the results is theirs."""
+    out = tmp_path / "out.jsonl"
+    path = samples(("a", "bad no Python"), ("b", "pass"))
+    code, stdout, stderr = call("grade", problems, path, "--out", out, "--json", "--address", engine.address)
+    summary = json.loads(stdout)
+    assert (code, summary["programs"], summary["passed"], summary["not_runnable"]) == (1, 1, 1, 1)
+    assert "1 samples cannot be run as they are" in stderr
+    assert "no Python" in stderr
+    assert [json.loads(line)["task_id"] for line in out.read_text().splitlines()] == ["b"]
 
 
 def test_grade_writes_results(call, engine, problems, samples, tmp_path):

@@ -269,6 +269,18 @@ async def test_a_bad_job_of_a_stream_is_named_and_ends_what_is_under_way(tmp_pat
             await engine.executor.running_are(0)
 
 
+async def test_a_stream_goes_on_where_somebody_is_told_of_bad_jobs(tmp_path, both):
+    """Once of each, by its id."""
+    bad = [Job(id="alien", program="", language="cobol"), Job(id="huge", program="x" * (64 * 2**20 + 1))]
+    told = []
+    async with fake_engine(tmp_path) as engine, both(engine.address) as client:
+        mixed = [*bad, *jobs_named("abc")]
+        reports = await client.stream(mixed, window=1, on_bad_job=lambda *rejected: told.append(rejected))
+    assert sorted(report.id for report in reports) == ["a", "b", "c"]
+    assert sorted(job_id for job_id, _ in told) == ["alien", "huge"]
+    assert all(job_id in str(error) for job_id, error in told)
+
+
 async def test_an_error_of_the_jobs_themselves_comes_out(tmp_path, both):
     """What the caller's generator raises reaches the caller."""
 
