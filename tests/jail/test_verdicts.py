@@ -172,6 +172,11 @@ def test_unittest_classes_run(jails):
     assert (report.verdict, report.tests_passed, report.tests_total) == (WRONG, 1, 2)
 
 
+def test_tests_without_the_check_that_they_are_to_have_are_the_callers_fault(jails):
+    with pytest.raises(BadJob, match="it defines no check"):
+        jails.run("def f(x): return x", tests=examined("def test(f): assert f(1) == 1", "f", check="check"))
+
+
 def test_test_code_that_cannot_run_is_the_callers_fault(jails):
     with pytest.raises(BadJob, match="test code cannot run"):
         jails.run("def f(x): return x", tests=examined("assert f(1", "f"))

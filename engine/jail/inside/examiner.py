@@ -314,8 +314,8 @@ def run(work: dict[str, Any], findings_fd: int, sock: socket.socket) -> NoReturn
     os._exit(0)
 
 
-class _NeverUsed(Exception):
-    """Tests that pass whatever the program is."""
+class _NoTests(Exception):
+    """What calls itself tests and can tell nothing, whatever the program is."""
 
 
 def _is_own_fault(error: BaseException, side: ExaminerSide, subjects: Iterable[object]) -> bool:
@@ -328,7 +328,7 @@ def _is_own_fault(error: BaseException, side: ExaminerSide, subjects: Iterable[o
     if "_trace" in error.__dict__ or _ran_out(error):
         return False
     match error:
-        case _NeverUsed() | ImportError(name=str()) | SystemExit(code=None | 0):
+        case _NoTests() | ImportError(name=str()) | SystemExit(code=None | 0):
             return True
     return _is_unused(side, subjects) and not isinstance(error, AssertionError)
 
@@ -367,9 +367,11 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
         side.used = False
         exec(code, names)
         if work["check"]:
+            if work["check"] not in names:
+                raise _NoTests(f"it defines no {work['check']}, which is to be called with the program's function")
             check = names[work["check"]]
             if isinstance(check, types.FunctionType) and check.__code__.co_flags & _RUN_LATER:
-                raise _NeverUsed(f"{work['check']} is a generator or coroutine function, of which a call runs nothing")
+                raise _NoTests(f"{work['check']} is a generator or coroutine function, of which a call runs nothing")
             check(subjects[work["entry_points"][0]])
         if "unittest" in sys.modules:
             from .unittests import run_unittests
@@ -377,7 +379,7 @@ def _examine(work: dict[str, Any], names: dict[str, Any], code: types.CodeType, 
             run_unittests(names, findings)
         side.check_conduct()
         if not findings.failed and _is_unused(side, subjects.values()):
-            raise _NeverUsed(f"it never uses {', '.join(subjects)}; call its test functions, or name one as the check")
+            raise _NoTests(f"it never uses {', '.join(subjects)}; call its test functions, or name one as the check")
     except Gone:
         raise
     except BaseException as error:  # such as the SystemExit of tests that found something wrong
