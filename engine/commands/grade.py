@@ -50,7 +50,8 @@ def grade(
     PROBLEMS is recognised by its fields: HumanEval, LeetCodeDataset, MBPP or stdin/stdout. A line of SAMPLES has task_id and
     either completion, which follows the prompt, or solution, a whole program. The word gold grades the problems' own solutions.
 
-    An interrupted call leaves what it graded in FILE.part, and the same command goes on from there. The exit code is 0 when
+    An interrupted call leaves what it graded in FILE.part, and the same command goes on from there; what FILE holds of the same
+    samples is not graded again. The exit code is 0 when
     everything was graded, 1 if the engine failed on some samples or some cannot be run, such as where test code is no Python,
     2 if nothing could be graded, 130 after Ctrl-C.
 
@@ -100,7 +101,8 @@ class Grading:
         self._seconds = 0.0
 
     def resume(self, results: ResultsFile) -> None:
-        """Takes over what an interrupted call has graded, and writes what follows to the same file."""
+        """Takes over what an earlier call has graded, and writes what follows to the same file. Raises CannotWrite."""
+        results.check(self._pending.keys())
         earlier = {name: graded for name, job in self._pending.items() if (graded := results.graded(job)) is not None}
         results.begin(list(earlier))
         for name, graded in earlier.items():

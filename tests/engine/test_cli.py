@@ -106,6 +106,22 @@ def test_grade_prints_a_table(call, engine, problems, samples):
     assert "2/2" in stderr
 
 
+def test_grade_keeps_what_a_finished_file_holds(call, engine, problems, samples, tmp_path, fails):
+    """The same samples are not graded again, and those of others are not written over."""
+    out = tmp_path / "out.jsonl"
+    path = samples(("a", "pass"), ("b", "pass"))
+    for resumed in (0, 2):
+        code, stdout, _ = call("grade", problems, path, "--out", out, "--json", "--address", engine.address)
+        summary = json.loads(stdout)
+        assert (code, summary["resumed"], summary["passed"]) == (0, resumed, 2)
+        assert len(out.read_text().splitlines()) == 2
+    other = samples(("a", "pass"))
+    assert "holds results of 1 other samples, such as b" in fails(
+        "grade", problems, other, "--out", out, "--address", engine.address
+    )
+    assert len(out.read_text().splitlines()) == 2
+
+
 def test_grade_goes_on_beside_samples_that_cannot_be_run(call, engine, problems, samples, tmp_path):
     """They are told, and no line of the results is theirs."""
     out = tmp_path / "out.jsonl"
