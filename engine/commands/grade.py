@@ -23,6 +23,7 @@ from rich.text import Text
 from engine.client import Client
 from engine.commands.connecting import AddressOption, connected
 from engine.commands.fields import fields_of
+from engine.commands.limits import LimitOption, limits_of
 from engine.commands.results_file import ResultsFile, results_file
 from engine.errors import BadJob, EngineError, ProblemError
 from engine.fingerprint import fingerprint
@@ -43,6 +44,7 @@ def grade(
     deduplicate: Annotated[
         bool, typer.Option("--deduplicate", help="Run equal samples of a problem once; for programs that do the same each time.")
     ] = False,
+    limit: LimitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end instead of a table.")] = False,
 ) -> None:
     """Grade samples: run each against its problem's tests.
@@ -64,7 +66,8 @@ def grade(
         raise ProblemError(f"there is no file {samples}; give a file of samples, or the word {GOLD}")
     known = read_problems(problems)
     chosen = gold_samples(known) if samples == GOLD else read_samples(samples, known)
-    jobs = {sample.id: replace(sample.job(known[sample.task_id]), deduplicate=deduplicate) for sample in chosen}
+    settings: dict[str, Any] = {"deduplicate": deduplicate, "limits": limits_of(limit)}
+    jobs = {sample.id: replace(sample.job(known[sample.task_id]), **settings) for sample in chosen}
     grading = Grading({sample.id: sample for sample in chosen}, jobs)
     with results_file(out) if out else nullcontext() as results, _kept(grading, results):
         if results is not None:

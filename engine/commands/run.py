@@ -9,6 +9,7 @@ import typer
 
 from engine.commands.connecting import AddressOption, connected
 from engine.commands.fields import fields_of
+from engine.commands.limits import LimitOption, limits_of
 from engine.errors import BadJob, reason
 from engine.records import MIB, Job, Report, Verdict
 
@@ -17,6 +18,7 @@ def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The program.")],
     language: Annotated[str, typer.Option(metavar="L", help="What the program is written in.")] = "python",
     stdin: Annotated[Path | None, typer.Option(metavar="FILE", help="What the program reads; - is this command's stdin.")] = None,
+    limit: LimitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object instead.")] = False,
     address: AddressOption = None,
 ) -> None:
@@ -28,9 +30,16 @@ def run(
     \b
     python -m engine run program.py
     python -m engine run program.py --stdin input.txt --json
+    python -m engine run program.py --limit cpu_time_ms=500 --limit processes=1
     echo 3 4 | python -m engine run sum.py --stdin - --address localhost:50051
     """
-    job = Job(id=file.name[:80] or "program", program=_content(file), language=language, stdin=_content(stdin) if stdin else b"")
+    job = Job(
+        id=file.name[:80] or "program",
+        program=_content(file),
+        language=language,
+        stdin=_content(stdin) if stdin else b"",
+        limits=limits_of(limit),
+    )
     with connected(address) as client:
         report = client.execute(job)
     if as_json:
