@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from engine.__main__ import main
-from engine.client import LocalEngine
+from engine.client import ENGINE_DEFAULTS, LocalEngine
+from engine.commands.limits import limits_of
 from tests.engine.test_client import FAKE, nobody
 from tests.engine.test_problems import HUMANEVAL
 
@@ -201,6 +203,21 @@ def test_run_prints_one_object(call, engine, tmp_path):
     report = json.loads(stdout)
     assert code == 0
     assert (report["id"], report["verdict"], report["stdout"]) == ("program.py", "finished", "hello")
+
+
+def test_limits_that_are_named_take_the_place_of_the_engines():
+    """And no others."""
+    assert limits_of(["cpu_time_ms=500", "processes=1"]) == replace(ENGINE_DEFAULTS, cpu_time_ms=500, processes=1)
+    assert limits_of(None) == ENGINE_DEFAULTS
+
+
+@pytest.mark.parametrize(
+    "option", ["cpu=5", "cpu_time_ms", "cpu_time_ms=", "cpu_time_ms=-5", "cpu_time_ms=0", "cpu_time_ms=1e3", "=5"]
+)
+def test_limits_that_are_none_are_one_line(fails, engine, tmp_path, option):
+    (tmp_path / "program.py").write_text("pass")
+    message = fails("run", tmp_path / "program.py", "--limit", option, "--address", engine.address)
+    assert message.startswith(f"error: --limit {option}: ")
 
 
 def test_run_of_an_unknown_language(fails, engine, tmp_path):
