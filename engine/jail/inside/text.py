@@ -7,11 +7,14 @@ file instead, at the same addresses. Cells map it as they would map the library:
 
 import contextlib
 import ctypes
+import fcntl
 import os
 from collections.abc import Iterator
 
 _READ_AND_EXECUTE, _MAP_PRIVATE_FIXED = 5, 2 | 16
 _MFD_NOEXEC_SEAL = 8
+_NEVER_CHANGED = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+"""All programs of the slot execute it: whatever else holds, none may write to it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
@@ -27,6 +30,7 @@ def make_own() -> None:
             os.write(copy, os.pread(memory.fileno(), end - start, start))
             if os.fstat(copy).st_size == offset + end - start:
                 _libc.mmap(start, end - start, _READ_AND_EXECUTE, _MAP_PRIVATE_FIXED, copy, offset)
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _NEVER_CHANGED)
         os.close(copy)
 
 
@@ -34,7 +38,7 @@ def _memory_file() -> int:
     """One that is allowed where memory files are not to be executed, which is about programs and no mappings. Raises OSError."""
     with contextlib.suppress(OSError):  # before Linux 6.3
         return os.memfd_create("text", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
-    return os.memfd_create("text")
+    return os.memfd_create("text", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
 def _code() -> Iterator[tuple[int, int]]:
