@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 
@@ -218,6 +219,10 @@ def test_limits_that_are_none_are_one_line(fails, engine, tmp_path, option):
     (tmp_path / "program.py").write_text("pass")
     message = fails("run", tmp_path / "program.py", "--limit", option, "--address", engine.address)
     assert message.startswith(f"error: --limit {option}: ")
+
+
+def test_the_version_is_that_of_the_package(call):
+    assert call("--version") == (0, f"{metadata.version('rrtf')}\n", "")
 
 
 def test_run_of_an_unknown_language(fails, engine, tmp_path):
