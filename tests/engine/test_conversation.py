@@ -278,6 +278,23 @@ def test_a_view_of_what_the_program_keeps_shows_what_it_comes_to_hold(pair, read
     assert len(view) == 1
 
 
+def test_a_view_of_what_the_program_keeps_may_come_from_the_tests(pair):
+    held = {"a": 1}
+    pair.keep(held)
+    pair.keep(held.keys())
+    held["b"] = 2
+    assert pair.doing("result = list(kept[-1])", kept=pair.module.kept) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("{1}", "{True}"), ("[frozenset({1})]", "[frozenset({True})]")])
+def test_what_is_equal_is_not_the_same(pair, one, other):
+    change = "x.add(True) if type(x) is set else x.append(frozenset({True}))"
+    shown, turn = pair.doing(f"x = {one}\ndef show(): return x\ndef turn():\n    x.clear()\n    {change}\nresult = show, turn")
+    seen = shown()
+    turn()
+    assert repr(seen) == other
+
+
 def test_what_is_kept_in_a_tuple_and_shown_goes_on_changing(pair):
     shown, grow = pair.doing("t = (1, [])\ndef show(): return t\ndef grow(): t[1].append(2)\nresult = show, grow")
     seen = shown()

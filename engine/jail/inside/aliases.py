@@ -186,11 +186,11 @@ def look(item: Any) -> list[Any]:
         return list.copy(item)
     if isinstance(item, dict):
         return [*item.keys(), *item.values()]
-    if isinstance(item, (bytearray, set)):
-        return [bytes(item)] if isinstance(item, bytearray) else [frozenset(item)]
+    if isinstance(item, bytearray):
+        return [bytes(item)]
     if type(item).__module__ == "numpy":
-        return [item.tobytes()]
-    if isinstance(item, collections.deque):
+        return [str(item.shape).encode() + item.tobytes()]
+    if isinstance(item, (set, collections.deque)):
         return list(item)
     return [part for pair in instance_fields(item).items() for part in pair]
 
@@ -199,6 +199,6 @@ def is_same(before: list[Any], after: list[Any]) -> bool:
     """Whether nothing was changed between two looks."""
     if len(before) != len(after):
         return False
-    if len(before) == 1 and type(before[0]) in (bytes, frozenset):
+    if len(before) == 1 and type(before[0]) is bytes:
         return bool(before[0] == after[0])
     return all(map(operator.is_, before, after))

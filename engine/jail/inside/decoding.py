@@ -176,7 +176,10 @@ class Decoder:
             target.clear()
             target.update(self.keys(row[1]))
         elif kind == "ndarray":
-            target[...] = _numpy(self, row)
+            array: Any = _numpy(self, row)
+            if target.shape != array.shape:
+                target.shape = array.shape
+            target[...] = array
         elif kind == "deque":
             target.clear()
             target.extend(self.values(row[1]))

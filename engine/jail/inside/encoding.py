@@ -103,13 +103,18 @@ class Encoder:
 
     def shows_base_of(self, array: Any) -> bool:
         """Whether the array of which this one is a part crosses with it, so that a change of one changes the other."""
-        base, known = array.base, id(array.base) in self._row_of or id(array.base) in self._known
-        return array is not self._opened and (known or (self._peer.is_open and base.nbytes <= _SMALL_ARRAY_BYTES))
+        may_show = self._peer.is_open and array.base.nbytes <= _SMALL_ARRAY_BYTES
+        return array is not self._opened and (may_show or self._crosses(array.base))
 
     def dict_of(self, view: Any) -> Any:
-        """The dict behind a view, None where the other side may not see all of it, or it is large or of no known kind."""
+        """The dict behind a view, None where the other side does not know it and may not see all of it, or it is large or odd."""
         [held] = gc.get_referents(view)
-        return held if self._peer.is_open and len(held) <= _SMALL_DICT and type(held) in _WRITERS else None
+        may_show = self._peer.is_open and len(held) <= _SMALL_DICT and type(held) in _WRITERS
+        return held if may_show or self._crosses(held) else None
+
+    def _crosses(self, item: object) -> bool:
+        """Whether the other side has it already, or will have it with this message."""
+        return id(item) in self._row_of or id(item) in self._known
 
     def atoms(self, values: Any) -> list[Any]:
         items = list(values)
