@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -59,12 +59,22 @@ async def opening_slots(config: EngineConfig) -> AsyncIterator[OpenSlot]:
                 return await Slot.open(number, settings, groups.slot(number) if groups is not None else None)
             except OSError as error:
                 raise JailUnavailable(f"slot {number} cannot be made: {error}; see: python -m engine doctor") from error
+            except JailUnavailable as error:
+                raise JailUnavailable(_not_importable(interpreter, config.preload) or str(error)) from error
 
         try:
             yield open_slot
         finally:
             if groups is not None:
                 groups.close()
+
+
+def _not_importable(interpreter: Interpreter, preload: Iterable[str]) -> str:
+    """What is wrong with what slots import ahead, which keeps all of them from starting."""
+    for module in preload:
+        if why := interpreter.why_not(module):
+            return f"preload: {interpreter.executable} cannot import {module} ({why}); install it there, or leave it out"
+    return ""
 
 
 def describe(config: EngineConfig) -> Description:

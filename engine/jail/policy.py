@@ -84,6 +84,11 @@ class Interpreter:
             )
         return cls(executable, version, _folders(executable, Path(prefix), Path(base), Path(base_executable)))
 
+    def why_not(self, module: str) -> str:
+        """Why it cannot import a module, outside of any jail; empty where it can."""
+        asked = subprocess.run([self.executable, "-I", "-c", f"import {module}"], capture_output=True, text=True, timeout=60)
+        return asked.stderr.strip().rpartition("\n")[2] if asked.returncode else ""
+
 
 def _folders(executable: Path, prefix: Path, base: Path, base_executable: Path) -> tuple[Path, ...]:
     """The interpreter's files; of a system's /usr only the interpreter itself, since its libraries are mounted anyway."""

@@ -19,7 +19,7 @@ import pytest
 
 from engine import wire
 from engine.bench.processes import children_of
-from engine.client import AsyncClient, Job, Limits, LocalEngine, Verdict
+from engine.client import AsyncClient, Job, Limits, LocalEngine, StartFailed, Verdict
 from engine.jail.cgroups import PREFIX, find_hierarchy
 from engine.records import MIB
 from protos.execution.v1 import execution_pb2 as pb
@@ -184,6 +184,15 @@ async def test_a_slot_whose_file_system_cannot_be_mounted_is_replaced(engine, cl
     assert await taking.wait() == 0
     assert all([await is_healthy(client) for _ in range(3)])
     await until(lambda: not alive(first))
+
+
+def test_a_module_that_slots_cannot_import_ahead_is_named(tmp_path):
+    (tmp_path / "engine.toml").write_text('preload = ["json", "nosuch"]')
+    with (
+        pytest.raises(StartFailed, match=r"cannot import nosuch \(ModuleNotFoundError"),
+        LocalEngine(config=tmp_path / "engine.toml"),
+    ):
+        pass
 
 
 # A host that is short of something
