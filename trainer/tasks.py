@@ -53,6 +53,7 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
         return Parts(start=start, train=train, held_out=held_out)
     problems = [problem for problem in read(settings.problems) if problem.gold]
     random.Random(derive_seed(recipe.run.seed, "tasks")).shuffle(problems)
+    count = len(problems)
     if settings.held_out_problems:
         held_out = read(settings.held_out_problems, "tasks.held_out_problems")[: settings.held_out]
     else:
@@ -61,8 +62,8 @@ def deal(recipe: Recipe, generated: Path) -> Parts:
     start, rest = (problems[: settings.start], problems[settings.start :]) if recipe.sft.epochs else ([], problems)
     rounds = recipe.training.rounds
     if len(rest) < rounds:
-        taken = f"held_out takes {len(held_out)} and start {len(start)}, which leaves {len(rest)} for {rounds} rounds"
-        raise TasksError(f"tasks: {settings.problems} has too few problems with a solution: {taken}; lower one of these")
+        taken = f"held_out = {settings.held_out} and start = {settings.start}, which leaves {len(rest)} for {rounds} rounds"
+        raise TasksError(f"tasks: {settings.problems} has {count} problems with a solution; {taken}: lower one of these")
     parts = Parts(start=start, train=rest[: settings.train or None], held_out=held_out, like_held_out=like_held_out)
     if twice := {p.task_id for p in parts.held_out} & {p.task_id for p in [*parts.start, *parts.train]}:
         raise TasksError(f"tasks.held_out_problems: the task {min(twice)!r} is one of tasks.problems too; take another file")

@@ -309,7 +309,7 @@ def test_what_is_missing_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("override", "wanted"),
     [
-        ("engine.memory_bytes=1000", "engine.memory_bytes is 1000; an interpreter needs"),
+        ("engine.memory_bytes=1000", "engine.memory_bytes is 1000; give at least"),
         ("engine.cpu_time_ms=99999999", "engine.cpu_time_ms is 99999999; the most this engine allows is"),
     ],
 )
