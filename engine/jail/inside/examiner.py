@@ -280,7 +280,8 @@ def _is_of_own_class(target: object, name: str) -> bool:
 def _may(op: str, target: object, args: list[Any]) -> bool:
     """Whether the program may do that to what it was handed: to an open object all but what is private or hides a method.
 
-    A mock is what tests make of it: what its class has is for them, to ask how it was called.
+    Mocks and test cases are what tests make of them. What their library gives them is for the tests: to ask how a mock was called,
+    to skip a test.
     """
     if not _is_open(target):
         if op == "getattr":
@@ -291,7 +292,7 @@ def _may(op: str, target: object, args: list[Any]) -> bool:
     if op in ("getattr", "setattr", "delattr"):
         name = str(args[1])
         found = found_in_class(type(target), name)
-        is_told = found is None or type(target).__module__ != "unittest.mock"
+        is_told = not any(name in vars(base) for base in type(target).__mro__ if base.__module__.startswith("unittest."))
         return not name.startswith("_") and is_told and (op == "getattr" or not hides_code(found))
     return op in _OPEN
 
