@@ -114,6 +114,7 @@ class CandidateSide(Conversation):
     def __init__(self, sock: socket.socket, module: types.ModuleType) -> None:
         super().__init__(sock)
         self._names = module.__dict__
+        self.kept: set[type] = set()
         self._entry_points: dict[int, str] = {}
         """The names by which the tests call them."""
 

@@ -25,6 +25,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Set
 from typing import Any
 
 from .aliases import Aliases, Holds, held_in, is_same, look
@@ -57,7 +58,7 @@ class Conversation:
 
     def __init__(self, sock: socket.socket) -> None:
         self.classes: dict[str, type] = {}
-        self.kept: set[type] = set()
+        self.kept: Set[type] = frozenset()
         self.gone = False
         self.used = False
         """Whether this side did anything with an object of the other side's since this was last set to False."""

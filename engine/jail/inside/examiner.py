@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any, NoReturn
 
 from . import conversation, looks, membership, proxies
@@ -46,6 +46,8 @@ _RUN_LATER = 0x20 | 0x80 | 0x200
 _ASKING = 3
 """Frames from a request to whoever asks for an attribute of a proxy."""
 _RERAISE, _RAISE = opcode.opmap["RERAISE"], opcode.opmap["RAISE_VARARGS"]
+_USES = {*vars(list), *vars(dict), *vars(set)} - {*vars(object), "__class_getitem__"}
+"""Methods by which lists, dicts and sets are used."""
 _NO_THREAD = "can't start new thread"
 _CALLS = frozenset({"evaluate", "classes", "construct", "call", "getattr", "setattr", "delattr"})
 """What tests do with functions and objects of the program to get at data. All else puts an object in the place of data, also by
@@ -150,11 +152,28 @@ def _text(error: BaseException) -> str:
         return ""
 
 
+class _Watching(Set[type]):
+    """Classes of the tests that see or forbid what is done to a list, a dict or a set: by value they would see nothing."""
+
+    def __contains__(self, kind: object) -> bool:
+        if not isinstance(kind, type) or kind.__module__ != "tests" or not issubclass(kind, list | dict | set):
+            return False
+        own = {name for base in kind.__mro__ if base.__module__ == "tests" for name in vars(base)}
+        return not own.isdisjoint(_USES)
+
+    def __iter__(self) -> Iterator[type]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
 class ExaminerSide(Conversation):
     """The tests' end of the conversation: lets the program call what it was handed, and nothing else."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
+        self.kept = _Watching()
         self._stops: list[StopIteration] = []
         self._seen = Seen(self._request, self)
         self._membership = Membership(self._request)
@@ -280,8 +299,8 @@ def _is_of_own_class(target: object, name: str) -> bool:
 def _may(op: str, target: object, args: list[Any]) -> bool:
     """Whether the program may do that to what it was handed: to an open object all but what is private or hides a method.
 
-    Mocks and test cases are what tests make of them. What their library gives them is for the tests: to ask how a mock was called,
-    to skip a test.
+    Mocks and test cases are what tests make of them. What their library gives them is for the tests: to ask how a mock was
+    called, to skip a test.
     """
     if not _is_open(target):
         if op == "getattr":
