@@ -1,7 +1,8 @@
 """What an engine counts, as Prometheus reads it: http://HOST:PORT/metrics, where the configuration names an address.
 
-Nothing is counted for its sake: each look asks the pool. It is answered by a thread of its own, so also while the engine is busy.
-Of these there are few, and none waits long: threads and descriptors are the engine's.
+What the pool knows is asked of it at each look; reports and refusals are counted as they come. No label has a value that a
+client chooses. A look is answered by a thread of its own, so also while the engine is busy. Of these there are few, and none
+waits long: threads and descriptors are the engine's.
 """
 
 import contextlib
@@ -14,13 +15,16 @@ from socketserver import ThreadingMixIn
 from typing import Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, disable_created_metrics, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from engine.address import TcpAddress, parse_address
 from engine.errors import CannotListen
 from engine.pool import Counts
+from engine.records import Report, Verdict
+from engine.service import Observer
 
 _MEANING = {
     "broken_slots": "Slots that broke and were closed.",
@@ -28,7 +32,9 @@ _MEANING = {
     "second_runs": "Programs that ran once more since their slot broke.",
     "infrastructure_errors": "Programs without a verdict: their second slot broke too, or none became free in time.",
 }
-
+_REFUSALS = ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL")
+"""There from the first look on: where a series begins with its first count, no rate tells of that one."""
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 _LOOKS_AT_ONCE = 8
 _PATIENCE_S, _LONGEST_LOOK_S = 1.0, 2.0
@@ -43,6 +49,8 @@ class Counting(Protocol):
     @property
     def slots(self) -> int: ...
     @property
+    def running(self) -> int: ...
+    @property
     def waiting(self) -> int: ...
 
 
@@ -52,9 +60,37 @@ class _PoolCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("rrtf_slots", "Slots that can run programs.", value=self._pool.slots)
+        yield GaugeMetricFamily("rrtf_running_programs", "Programs that have a slot.", value=self._pool.running)
         yield GaugeMetricFamily("rrtf_waiting_programs", "Programs that wait for a slot.", value=self._pool.waiting)
         for name, count in dataclasses.asdict(self._pool.counts).items():
             yield CounterMetricFamily(f"rrtf_{name}", _MEANING[name], value=count)
+
+
+class _Tally(Observer):
+    """Counts where programs wait for it, hence looks up once what each report needs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # since when is a series more for each, which nobody asks for
+        reports = Counter("rrtf_reports", "Reports, those of deduplicated programs included.", ["verdict"], registry=registry)
+        self._refusals = Counter("rrtf_refusals", "Requests and streams that were refused.", ["code"], registry=registry)
+        self._reports = {verdict: reports.labels(verdict.value) for verdict in Verdict}
+        for code in _REFUSALS:
+            self._refusals.labels(code)
+        self._queue_time = Histogram(
+            "rrtf_queue_time_seconds", "How long programs waited for a slot.", registry=registry, buckets=_BUCKETS_S
+        )
+        self._wall_time = Histogram("rrtf_wall_time_seconds", "How long programs ran.", registry=registry, buckets=_BUCKETS_S)
+
+    def reported(self, report: Report) -> None:
+        self._reports[report.verdict].inc()
+        if report.deduplicated:  # the times are those of another report
+            return
+        self._queue_time.observe(report.queue_time_ms / 1000)
+        if report.wall_time_ms:  # what found no slot has none
+            self._wall_time.observe(report.wall_time_ms / 1000)
+
+    def refused(self, code: grpc.StatusCode) -> None:
+        self._refusals.labels(code.name).inc()
 
 
 class _Handler(WSGIRequestHandler):
@@ -99,10 +135,14 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 @contextlib.contextmanager
-def told(pool: Counting, listen: str) -> Iterator[None]:
-    """The pool's counts can be read at `listen`, host:port, for as long as this is open. Raises CannotListen."""
+def told(pool: Counting, listen: str) -> Iterator[Observer]:
+    """The pool's counts, and what is told to the observer, can be read at `listen`, host:port, for as long as this is open.
+
+    Raises CannotListen.
+    """
     registry = CollectorRegistry()
     registry.register(_PoolCollector(pool))
+    tally = _Tally(registry)
     try:
         address = parse_address(listen)
         if not isinstance(address, TcpAddress):
@@ -114,7 +154,7 @@ def told(pool: Counting, listen: str) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield
+        yield tally
     finally:
         server.shutdown()
         server.server_close()

@@ -110,6 +110,12 @@ class Pool:
         return len(self._numbers)
 
     @property
+    def running(self) -> int:
+        """How many jobs have a slot."""
+        free = len(self._free)
+        return max(0, len(self._numbers) - free)  # who asks from another thread may see a slot that is on its way
+
+    @property
     def waiting(self) -> int:
         """How many jobs are in line."""
         return len(self._line)

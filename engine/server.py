@@ -24,7 +24,7 @@ from engine.binding import bind, unbind
 from engine.errors import JailUnavailable
 from engine.health import Health
 from engine.records import Description, Job, Limits, Verdict
-from engine.service import ExecutionService, Executor
+from engine.service import ExecutionService, Executor, Observer
 from engine.unreadable import Unreadable
 from protos.execution.v1 import execution_pb2_grpc as pb_grpc
 
@@ -97,12 +97,13 @@ async def serve(
     gather_ms: float = 20,
     drain_time_ms: int = 30_000,
     keepalive_ms: int = _KEEPALIVE_MS,
+    observer: Observer | None = None,
 ) -> None:
     """Serves until `stop`. `announce` is called with the address once jobs are accepted.
 
     Raises CannotListen for an address that cannot be had, and whatever `ready` raises.
     """
-    service = ExecutionService(executor, description, stream_window=stream_window, gather_ms=gather_ms)
+    service = ExecutionService(executor, description, stream_window=stream_window, gather_ms=gather_ms, observer=observer)
     state = Health("", SERVICE)
     server = grpc.aio.server(options=[*_OPTIONS, *_keepalive(keepalive_ms)], interceptors=[Unreadable(f"/{SERVICE}/")])
     pb_grpc.add_ExecutionServicer_to_server(service, server)  # type: ignore[no-untyped-call]  # generated without types

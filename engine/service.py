@@ -67,6 +67,16 @@ class Executor(Protocol):
         ...
 
 
+class Observer:
+    """Is told what became of each request; this one keeps nothing of it. What it does has to be quick: programs wait for it."""
+
+    def reported(self, report: Report) -> None:
+        """A request came to a report."""
+
+    def refused(self, code: grpc.StatusCode) -> None:
+        """A request, or a stream, ended with this instead."""
+
+
 class ExecutionService(pb_grpc.ExecutionServicer):
     """The servicer.
 
@@ -85,8 +95,10 @@ class ExecutionService(pb_grpc.ExecutionServicer):
         large_together_bytes: int = _LARGE_TOGETHER_BYTES,
         unread_together_bytes: int = _UNREAD_TOGETHER_BYTES,
         stalled_s: float = _STALLED_S,
+        observer: Observer | None = None,
     ) -> None:
         self._executor = executor
+        self._observer = observer or Observer()
         self._description = description
         self._stream_window = stream_window
         self._gather_ms = gather_ms
@@ -128,12 +140,12 @@ class ExecutionService(pb_grpc.ExecutionServicer):
                     context.add_done_callback(cast(Any, lambda _: self.let_go(held_bytes)))
                 return response
             except Exception as error:  # noqa: BLE001  # the edge: every error becomes a status
-                await _abort(context, _refusal(job_id, error))
+                await _abort(context, self.refusal(job_id, error))
 
     async def ExecuteStream(self, _: object, context: _Context) -> None:  # gRPC's name
         with _Call(self):
             if self._refusing is not None:
-                await _abort(context, wire.refusal_of(self._refusing))
+                await _abort(context, self.refusal("", self._refusing))
             plenty = _PLENTY_PER_SLOT * self._description.slots
             stream = _Stream(self, context, window=self._stream_window, plenty=plenty, gather_ms=self._gather_ms)
             self._streams.add(stream)
@@ -144,7 +156,7 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             if stream.is_cut_off:
                 raise asyncio.CancelledError  # nobody is there to be told more
             if stream.ended_by is not None:
-                await _abort(context, wire.refusal_of(stream.ended_by))
+                await _abort(context, self.refusal("", stream.ended_by))
 
     async def Describe(self, request: pb.DescribeRequest, context: _Context) -> pb.DescribeResponse:  # gRPC's name
         if isinstance(self._refusing, Starting):
@@ -192,7 +204,16 @@ class ExecutionService(pb_grpc.ExecutionServicer):
             report = await self._executor.execute(accepted, client)
         finally:
             self._large_room_bytes += large_bytes
+        self._observer.reported(report)
         return wire.response_from_report(report), self._hold(report)
+
+    def refusal(self, job_id: str, error: Exception) -> wire.Refusal:
+        """What a client is told in place of a report."""
+        if not isinstance(error, EngineError):
+            _log.error("job %r met a fault of the engine", job_id, exc_info=error)
+        refusal = wire.refusal_of(error)
+        self._observer.refused(refusal.code)
+        return refusal
 
     def _hold(self, report: Report) -> int:
         """The bytes of its outputs, which have room until they are let go. Raises Busy."""
@@ -273,7 +294,10 @@ class _Stream:
         if not held_bytes:
             return response
         self._service.let_go(held_bytes)
-        return wire.response_from_refusal(response.id, wire.refusal_of(Busy(retry_after_ms=_UNREAD_RETRY_MS)))
+        return self._rejection(response.id, Busy(retry_after_ms=_UNREAD_RETRY_MS))
+
+    def _rejection(self, job_id: str, error: Exception) -> pb.ExecuteResponse:
+        return wire.response_from_refusal(job_id, self._service.refusal(job_id, error))
 
     async def run(self) -> None:
         try:
@@ -321,7 +345,7 @@ class _Stream:
         try:
             accepted = self._service.accept(request, size, self._client)
         except Exception as error:  # noqa: BLE001  # the edge: every error becomes a rejection
-            self._answer(wire.response_from_refusal(request.id, _refusal(request.id, error)))
+            self._answer(self._rejection(request.id, error))
         else:  # with the job, so that the message it came in can go
             program = self._programs[request.id] = tasks.create_task(self._execute(request.id, accepted, size))
             program.add_done_callback(partial(self._ended, request.id))
@@ -336,7 +360,7 @@ class _Stream:
         try:
             response, self._held_bytes[job_id] = await self._service.execute(accepted, size, self._client)
         except Exception as error:  # noqa: BLE001  # the edge, as above
-            response = wire.response_from_refusal(job_id, _refusal(job_id, error))
+            response = self._rejection(job_id, error)
         self._answer(response)
 
     def _answer(self, response: pb.ExecuteResponse) -> None:
@@ -356,12 +380,6 @@ class _Stream:
                     self._service.let_go(held_bytes)
                 for _ in range(places):
                     self._window.release()
-
-
-def _refusal(job_id: str, error: Exception) -> wire.Refusal:
-    if not isinstance(error, EngineError):
-        _log.error("job %r met a fault of the engine", job_id, exc_info=error)
-    return wire.refusal_of(error)
 
 
 async def _abort(context: _Context, refusal: wire.Refusal) -> NoReturn:

@@ -61,10 +61,11 @@ async def _serve(config: EngineConfig, stop_with_stdin: bool) -> None:
         stop.when_readable(sys.stdin.fileno())
     async with contextlib.AsyncExitStack() as opened:
         pool = await opened.enter_async_context(open_pool(config))
+        observer = None
         if config.metrics:
             from engine.metrics import told  # only here: its library is a tenth of the engine's start
 
-            opened.enter_context(told(pool, config.metrics))
+            observer = opened.enter_context(told(pool, config.metrics))
         await serve_until_stopped(
             Deduplication(pool, config.deduplication_bytes),
             describe(config),
@@ -73,6 +74,7 @@ async def _serve(config: EngineConfig, stop_with_stdin: bool) -> None:
             announce=_announce,
             stream_window=config.stream_window,
             drain_time_ms=config.drain_time_ms,
+            observer=observer,
         )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from engine.errors import BadJob, Busy
 from engine.records import MIB, Description, Job, Language, Limits, Report, Verdict
 from engine.server import Stop, serve
-from engine.service import Executor
+from engine.service import Executor, Observer
 
 DESCRIPTION = Description(
     languages=(Language(name="python", version="CPython 3.12.1"),),
@@ -108,7 +108,14 @@ async def nothing_to_prove(_: object) -> None:
 
 @asynccontextmanager
 async def fake_engine(
-    folder: Path, *, stream_window=8, gather_ms=20.0, drain_time_ms=60_000, keepalive_ms=20_000, ready: Ready = nothing_to_prove
+    folder: Path,
+    *,
+    stream_window=8,
+    gather_ms=20.0,
+    drain_time_ms=60_000,
+    keepalive_ms=20_000,
+    ready: Ready = nothing_to_prove,
+    observer: Observer | None = None,
 ) -> AsyncIterator[FakeEngine]:
     """An engine that listens on a socket in `folder` and executes nothing real."""
     executor, stop, announced = FakeExecutor(), Stop(), asyncio.Event()
@@ -124,6 +131,7 @@ async def fake_engine(
         gather_ms=gather_ms,
         drain_time_ms=drain_time_ms,
         keepalive_ms=keepalive_ms,
+        observer=observer,
     )
     task = asyncio.create_task(serving)
     waiter = asyncio.create_task(announced.wait())

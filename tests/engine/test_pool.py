@@ -222,6 +222,23 @@ async def test_a_job_that_is_cancelled_between_two_tests_leaves_the_line(factory
         assert len(pool._free) == 1
 
 
+async def test_running_are_the_jobs_that_have_a_slot(factory):
+    """Neither those in line, nor those whose slot is under repair, nor slots that are free."""
+    async with factory.pool(2) as pool:
+        assert pool.running == 0
+        running = await in_line(pool, job(SLEEPS), job(SLEEPS), job("waits"))
+        assert (pool.running, pool.waiting) == (2, 1)
+        factory.released.set()
+        await asyncio.gather(*running)
+        assert pool.running == 0
+        factory.may_open.clear()
+        broken = await in_line(pool, job(BREAKS))
+        assert (pool.running, pool.slots) == (0, 0)
+        factory.may_open.set()
+        await asyncio.gather(*broken)
+        assert pool.running == 0
+
+
 async def test_time_in_the_line_has_a_limit_that_says_nothing_of_the_program(factory):
     async with factory.pool() as pool:
         [running] = await in_line(pool, job(SLEEPS))
