@@ -115,10 +115,10 @@ class Findings:
         error.__dict__[FAILED_TEST] = True
 
     def is_failure(self) -> bool:
-        """Whether a test failed by the exception that is being handled."""
+        """Whether the exception that is being handled is that of a test which failed, and not one that tests may wait for."""
         error = sys.exception()
         assert error is not None
-        return FAILED_TEST in error.__dict__
+        return isinstance(error, AssertionError) and FAILED_TEST in error.__dict__ and "_trace" not in error.__dict__
 
     def finish(self, state: str, *, delegated: bool = False, error: str = "") -> None:
         findings = {
